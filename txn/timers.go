@@ -2,7 +2,6 @@ package txn
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	"sipedge/transport"
@@ -25,19 +24,20 @@ func DefaultTimers() Timers {
 // Validate refuses times that the machines cannot run on. That a time is unwise, it does not say.
 func (t *Timers) Validate() error {
 	for _, v := range []struct {
-		name string
-		d    time.Duration
-	}{{"T1", t.T1}, {"T2", t.T2}, {"T4", t.T4}, {"timer C", t.C}} {
-		if v.d < minTimer || v.d > maxTimer {
-			return fmt.Errorf("txn: %s is %v; give %v to %v", v.name, v.d, minTimer, maxTimer)
+		name     string
+		d, limit time.Duration
+	}{{"T1", t.T1, maxT}, {"T2", t.T2, maxT}, {"T4", t.T4, maxT}, {"timer C", t.C, maxTimerC}} {
+		if v.d < minTimer || v.d > v.limit {
+			return fmt.Errorf("txn: %s is %v; give %v to %v", v.name, v.d, minTimer, v.limit)
 		}
 	}
 	return nil
 }
 
 const (
-	minTimer = time.Millisecond // the wheel's tick is of this order; less would be no timer at all
-	maxTimer = 24 * time.Hour   // far above any use, far below what overflows when multiplied by 64
+	minTimer  = time.Millisecond // the wheel's tick is of this order; less would be no timer at all
+	maxT      = time.Minute      // timer A reaches 64*T1, which must fit into Machine.Interval (71 minutes)
+	maxTimerC = 24 * time.Hour   // longer than any phone rings
 )
 
 // TimerB is also timer F, H, J, L and M: "64*T1" each (RFC 3261 table 4, RFC 6026 section 8.11), the
@@ -104,7 +104,7 @@ func (m *Machine) set(w timers, now transport.Instant, t *Timers) (fire bool) {
 	}
 	switch w & (armA | armE | armET2 | armG | armTrying) {
 	case armA:
-		m.again(now, t, time.Duration(math.MaxUint32)*time.Microsecond)
+		m.again(now, t, t.TimerB()) // no limit: timer B ends the state before it is reached
 	case armE, armG:
 		m.again(now, t, t.T2)
 	case armET2:
@@ -143,7 +143,7 @@ func (m *Machine) retransmitIn(interval time.Duration, now transport.Instant) {
 	if m.Reliable {
 		return
 	}
-	m.Interval = uint32(min(interval/time.Microsecond, math.MaxUint32))
+	m.Interval = uint32(interval / time.Microsecond)
 	m.Retransmit = now.Add(interval)
 }
 
