@@ -1,0 +1,430 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// load runs a command line and an environment through the whole package. The home directory is
+// made up, so that the result does not depend on who runs the test.
+func load(args []string, environ ...string) (*Config, error) {
+	fs := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	f := Register(fs)
+	if err := fs.Parse(args); err != nil {
+		return nil, err
+	}
+	return f.Load(append([]string{"HOME=/home/alice"}, environ...))
+}
+
+func addr(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
+
+// settingCases has, for every setting, values that are right with what they must do, and values
+// that are wrong with a word of the refusal.
+var settingCases = map[string]struct {
+	get   func(c *Config) any
+	right map[string]any
+	wrong map[string]string
+}{
+	"listen": {
+		get: func(c *Config) any { return c.Listeners },
+		right: map[string]any{
+			"udp:192.0.2.1:5060":      []Listener{{Addr: addr("192.0.2.1:5060")}},
+			"UDP:127.0.0.1:0":         []Listener{{Addr: addr("127.0.0.1:0")}},
+			"udp:[2001:DB8::1]:5080":  []Listener{{Addr: addr("[2001:db8::1]:5080")}},
+			"udp:[::]:5060":           []Listener{{Addr: addr("[::]:5060")}},
+			"udp:[::ffff:10.0.0.1]:1": []Listener{{Addr: addr("10.0.0.1:1")}},
+			"udp:localhost:5060":      []Listener{{Addr: addr("127.0.0.1:5060")}},
+		},
+		wrong: map[string]string{
+			"tcp:192.0.2.1:5060": "only udp", "tls:192.0.2.1:5061": "only udp", "ws:192.0.2.1:80": "only udp",
+			"192.0.2.1:5060": "begin with udp:", "192.0.2.1": "begin with udp:", "udp:192.0.2.1": "port is missing",
+			"udp:192.0.2.1:": "no port", "udp:192.0.2.1:65536": "no port", "udp:192.0.2.1:+5": "no port", "udp:192.0.2.1:-5": "no port",
+			"udp::5060": "0.0.0.0 or [::]", "udp:*:5060": "0.0.0.0 or [::]", "udp:sip.example.com:5060": "no IP address",
+			"udp:2001:db8::1:5060": "brackets", "udp:[2001:db8::1": "not closed", "udp:[2001:db8::1]5060": "behind", "udp:224.0.1.75:5060": "multicast",
+		},
+	},
+	"advertise": {
+		get: func(c *Config) any { return c.Listeners[0].Advertise },
+		right: map[string]any{
+			"sip.Example.com.":               HostPort{"sip.example.com", 0},
+			"203.0.113.1:5080":               HostPort{"203.0.113.1", 5080},
+			"[2001:db8::1]":                  HostPort{"2001:db8::1", 0},
+			"[2001:DB8::1]:5080":             HostPort{"2001:db8::1", 5080},
+			"udp:127.0.0.1:5060=203.0.113.1": HostPort{"203.0.113.1", 0},
+			"udp:localhost:5060=a.example:1": HostPort{"a.example", 1},
+		},
+		wrong: map[string]string{
+			"0.0.0.0": "nobody can send", "[::]:5060": "nobody can send", "224.0.1.75": "nobody can send", "2001:db8::1": "brackets",
+			"exa_mple.com": "neither a host name", "a.example:0": "port 0", "a.example:http": "no port", "udp:10.9.9.9:5060=a.example": "no --listen has",
+			"5060=a.example": "begin with udp:", "udp:127.0.0.1:5060=": "host is missing", "[fe80::1%1]": "zone",
+		},
+	},
+	"udp-io": {
+		get:   func(c *Config) any { return c.UDPIO },
+		right: map[string]any{"gnet": Gnet},
+		wrong: map[string]string{"uring": "none of batch, gnet", "Batch": "none of"},
+	},
+	"loops": {
+		get:   func(c *Config) any { return c.Loops },
+		right: map[string]any{"1": 1, "64": 64},
+		wrong: map[string]string{"0": "not within 1 and 64", "65": "not within", "-1": "no such number", "two": "no such number", "1k": "no such number", "1.5": "no such number"},
+	},
+	"udp-receive-buffer": {
+		get:   func(c *Config) any { return c.UDPReceiveBuffer },
+		right: map[string]any{"65536": 65536, "64KiB": 65536, "4MiB": 4 << 20, "4m": 4 << 20, "128 k": 128 << 10},
+		wrong: map[string]string{"4": "not within", "2048MiB": "not within", "4GiB": "no such number", "MiB": "no such number", "99999999999999999999": "no such number"},
+	},
+	"domain": {
+		get: func(c *Config) any { return c.Domains },
+		right: map[string]any{
+			"Example.COM": []HostPort{{"example.com", 0}}, "example.com:5080": []HostPort{{"example.com", 5080}},
+			"192.0.2.1": []HostPort{{"192.0.2.1", 0}}, "[2001:db8:0::1]:5060": []HostPort{{"2001:db8::1", 5060}}, "localhost": []HostPort{{"localhost", 0}},
+		},
+		wrong: map[string]string{
+			"sip:example.com": "no port", "exa mple.com": "neither", "-a.example": "neither", "a-.example": "neither", "a..example": "neither", "example.1com": "neither",
+			"300.1.1.1": "neither", strings.Repeat("a", 64) + ".example": "neither", strings.Repeat("a.", 130) + "example": "neither", "@": "neither", ":5060": "host is missing",
+			"[192.0.2.1]": "no IPv6", "[::1": "not closed",
+		},
+	},
+	"next-hop": {
+		get: func(c *Config) any { return *c.NextHop },
+		right: map[string]any{
+			"sip:192.0.2.10:5080": HostPort{"192.0.2.10", 5080}, "sip:192.0.2.10": HostPort{"192.0.2.10", 0}, "SIP:[2001:db8::1]:5060": HostPort{"2001:db8::1", 5060},
+			"sip:gw.example.com:5060;transport=udp;lr": HostPort{"gw.example.com", 5060},
+		},
+		wrong: map[string]string{
+			"192.0.2.10:5060": "begin with sip:", "sips:192.0.2.10": "TLS", "sip:bob@192.0.2.10": "without user", "sip:192.0.2.10?a=b": "without user", "tel:+1": "begin with sip:",
+			"sip:192.0.2.10;transport=tcp": "transport=tcp", "sip:2001:db8::1": "brackets", "sip:": "host is missing", "sip:0.0.0.0": "no address to send to", "sip:192.0.2.10:0": "port 0",
+		},
+	},
+	"mode": {
+		get:   func(c *Config) any { return c.Mode },
+		right: map[string]any{"stateful": Stateful, "stateless": Stateless},
+		wrong: map[string]string{"both": "none of stateful, stateless"},
+	},
+	"record-route": {
+		get:   func(c *Config) any { return c.RecordRoute },
+		right: map[string]any{"auto": RecordAuto, "always": RecordAlways, "never": RecordNever},
+		wrong: map[string]string{"on": "none of auto, always, never"},
+	},
+	"open-relay": {
+		get:   func(c *Config) any { return c.OpenRelay },
+		right: map[string]any{"on": true, "true": true, "1": true, "off": false, "False": false, "no": false},
+		wrong: map[string]string{"perhaps": "neither on nor off"},
+	},
+	"force-rport": {
+		get:   func(c *Config) any { return c.ForceRport },
+		right: map[string]any{"on": true, "yes": true, "off": false, "0": false},
+		wrong: map[string]string{"2": "neither on nor off"},
+	},
+	"t1": {
+		get:   func(c *Config) any { return c.T1 },
+		right: map[string]any{"500ms": 500 * time.Millisecond, "0.1s": 100 * time.Millisecond, "2s": 2 * time.Second},
+		wrong: map[string]string{"500": "no duration with a unit", "1us": "not within", "11s": "not within", "-1s": "not within", "soon": "no duration"},
+	},
+	"t2": {
+		get:   func(c *Config) any { return c.T2 },
+		right: map[string]any{"500ms": 500 * time.Millisecond, "8s": 8 * time.Second},
+		wrong: map[string]string{"400ms": "less than --t1", "61s": "not within", "4": "no duration"},
+	},
+	"t4": {
+		get:   func(c *Config) any { return c.T4 },
+		right: map[string]any{"10ms": 10 * time.Millisecond, "5s": 5 * time.Second},
+		wrong: map[string]string{"0s": "not within", "5": "no duration"},
+	},
+	"timer-c": {
+		get:   func(c *Config) any { return c.TimerC },
+		right: map[string]any{"181s": 181 * time.Second, "2s": 2 * time.Second, "3h": 3 * time.Hour},
+		wrong: map[string]string{"0s": "not within", "4h": "not within", "180": "no duration"},
+	},
+	"max-transactions": {
+		get:   func(c *Config) any { return c.MaxTransactions },
+		right: map[string]any{"1": 1, "20k": 20_000, "8M": 8_000_000, "8000000": 8_000_000},
+		wrong: map[string]string{"0": "not within", "1000M": "not within", "8G": "no such number", "many": "no such number"},
+	},
+	"data-dir": {
+		get:   func(c *Config) any { return c.DataDir },
+		right: map[string]any{"/srv/sipedge": "/srv/sipedge", "/srv/x/../y/": "/srv/y"},
+		wrong: map[string]string{"/" + strings.Repeat("d", 100): "admin socket does not fit"},
+	},
+	"secret-file": {
+		get:   func(c *Config) any { return c.SecretFile },
+		right: map[string]any{"/etc/sipedge/secret": "/etc/sipedge/secret"},
+		wrong: map[string]string{},
+	},
+	"admin": {
+		get: func(c *Config) any { return c.Admin },
+		right: map[string]any{
+			"unix:/run/sipedge.sock": Admin{UnixPath: "/run/sipedge.sock"}, "127.0.0.1:9060": Admin{TCP: addr("127.0.0.1:9060")},
+			"localhost:0": Admin{TCP: addr("127.0.0.1:0")}, "[::1]:9060": Admin{TCP: addr("[::1]:9060")}, "127.3.2.1:9": Admin{TCP: addr("127.3.2.1:9")},
+		},
+		wrong: map[string]string{
+			"0.0.0.0:9060": "other machines", "192.0.2.1:9060": "other machines", "[::]:9060": "other machines", ":9060": "0.0.0.0 or [::]", "9060": "neither unix:PATH",
+			"unix:": "path is missing", "unix:/" + strings.Repeat("s", 103): "104 characters", "host.example:1": "no IP address", "127.0.0.1:x": "no port",
+		},
+	},
+	"drain": {
+		get:   func(c *Config) any { return c.Drain },
+		right: map[string]any{"0s": time.Duration(0), "0": time.Duration(0), "1m": time.Minute},
+		wrong: map[string]string{"5": "no duration", "-5s": "not within", "61m": "not within"},
+	},
+	"log-level": {
+		get:   func(c *Config) any { return c.LogLevel },
+		right: map[string]any{"debug": LogDebug, "info": LogInfo, "warn": LogWarn, "error": LogError},
+		wrong: map[string]string{"loud": "none of debug, info, warn, error"},
+	},
+	"log-format": {
+		get:   func(c *Config) any { return c.LogFormat },
+		right: map[string]any{"text": LogText, "json": LogJSON},
+		wrong: map[string]string{"xml": "none of text, json"},
+	},
+}
+
+func TestEverySettingHasCases(t *testing.T) {
+	for s := range settings {
+		if c, ok := settingCases[s.name]; !ok || len(c.right) == 0 {
+			t.Errorf("--%s has no cases in this test", s.name)
+		}
+	}
+}
+
+func TestValues(t *testing.T) {
+	for name, c := range settingCases {
+		env := "SIPEDGE_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+		for value, want := range c.right {
+			ways := map[string]func() (*Config, error){
+				"flag": func() (*Config, error) { return load([]string{"--" + name + "=" + value}) },
+				// Whatever the environment says, the flag goes before it.
+				"flag over env": func() (*Config, error) { return load([]string{"--" + name + "=" + value}, env+"=nonsense") },
+			}
+			if !strings.Contains(value, " ") {
+				ways["env"] = func() (*Config, error) { return load(nil, env+"="+value) }
+			}
+			if name != "open-relay" { // a switch may stand alone, so its value needs the =
+				ways["flag and word"] = func() (*Config, error) { return load([]string{"--" + name, value}) }
+			}
+			for way, f := range ways {
+				cfg, err := f()
+				if err != nil {
+					t.Errorf("%s, --%s %q: %v", way, name, value, err)
+				} else if got := c.get(cfg); !reflect.DeepEqual(got, want) {
+					t.Errorf("%s, --%s %q is %v, want %v", way, name, value, got, want)
+				}
+			}
+		}
+		for value, word := range c.wrong {
+			_, err := load([]string{"--" + name + "=" + value})
+			refused(t, err, "--"+name, word, "example: --"+name+"=")
+			if !strings.Contains(value, " ") {
+				_, err = load(nil, env+"="+value)
+				refused(t, err, "--"+name, env, word, "example: "+env+"=")
+			}
+		}
+		_, err := load([]string{"--" + name + "="})
+		refused(t, err, "--"+name, "empty")
+	}
+}
+
+// refused wants an error that has every word.
+func refused(t *testing.T, err error, words ...string) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("accepted; want an error with %q", words)
+		return
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("%q lacks %q", err, w)
+		}
+	}
+}
+
+// What --help shows as an example must be accepted.
+func TestExamplesAreRight(t *testing.T) {
+	for s := range settings {
+		args := []string{"--" + s.name + "=" + s.example}
+		if s.name == "advertise" {
+			args = append(args, "--listen=udp:10.0.0.1:5060")
+		}
+		if s.name == "udp-io" && runtime.GOOS != "linux" {
+			continue
+		}
+		if _, err := load(args); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	c, err := load(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Config{
+		Listeners: []Listener{{Addr: addr("127.0.0.1:5060")}},
+		Mode:      Stateful, RecordRoute: RecordAuto,
+		T1: 500 * time.Millisecond, T2: 4 * time.Second, T4: 5 * time.Second, TimerC: 181 * time.Second,
+		MaxTransactions: 8_000_000, Loops: min(runtime.NumCPU(), runtime.GOMAXPROCS(0), 64), UDPIO: UDPIO(defaultUDPIO()), UDPReceiveBuffer: 4 << 20,
+		DataDir: c.DataDir, Admin: Admin{UnixPath: c.DataDir + "/admin.sock"}, Drain: 5 * time.Second, LogLevel: LogInfo, LogFormat: LogText,
+	}
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("defaults are\n%+v, want\n%+v", c, want)
+	}
+}
+
+func TestDefaultDataDir(t *testing.T) {
+	f := func(uid int, env map[string]string, want string) {
+		t.Helper()
+		if got, err := defaultDataDir(uid, env); got != want || (err == nil) != (want != "") {
+			t.Errorf("uid %d, %v: %q, %v; want %q", uid, env, got, err, want)
+		}
+	}
+	f(0, map[string]string{"HOME": "/root", "XDG_STATE_HOME": "/x"}, "/var/lib/sipedge")
+	f(1000, map[string]string{"HOME": "/home/a"}, "/home/a/.local/state/sipedge")
+	f(1000, map[string]string{"HOME": "/home/a", "XDG_STATE_HOME": "/x"}, "/x/sipedge")
+	f(1000, map[string]string{"HOME": "/home/a", "XDG_STATE_HOME": "x"}, "/home/a/.local/state/sipedge")
+	f(1000, nil, "")
+}
+
+func TestRepeatable(t *testing.T) {
+	c, err := load([]string{"--listen", "udp:10.0.0.1:5060", "--listen", "udp:[::1]:5060", "--domain", "a.example", "--domain", "b.example:5070", "--domain", "a.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []Listener{{Addr: addr("10.0.0.1:5060")}, {Addr: addr("[::1]:5060")}}; !slices.Equal(c.Listeners, want) {
+		t.Errorf("listeners %v", c.Listeners)
+	}
+	if want := []HostPort{{"a.example", 0}, {"b.example", 5070}}; !slices.Equal(c.Domains, want) {
+		t.Errorf("domains %v", c.Domains)
+	}
+	c, err = load(nil, "SIPEDGE_LISTEN=udp:10.0.0.1:5060, udp:[::1]:5060", "SIPEDGE_DOMAIN=a.example b.example:5070")
+	if err != nil || len(c.Listeners) != 2 || len(c.Domains) != 2 {
+		t.Errorf("%v, %v", c, err)
+	}
+	_, err = load([]string{"--listen", "udp:10.0.0.1:5060", "--listen", "udp:10.0.0.1:5060"})
+	refused(t, err, "--listen", "twice")
+	if _, err = load([]string{"--listen", "udp:10.0.0.1:0", "--listen", "udp:10.0.0.1:0"}); err != nil {
+		t.Errorf("two ports that the system chooses: %v", err)
+	}
+	args := []string{}
+	for i := range 65 {
+		args = append(args, fmt.Sprintf("--listen=udp:10.0.0.1:%d", 5000+i))
+	}
+	_, err = load(args)
+	refused(t, err, "--listen", "more than 64")
+}
+
+func TestAdvertise(t *testing.T) {
+	listen := []string{"--listen=udp:10.0.0.1:5060", "--listen=udp:10.0.0.2:5060"}
+	f := func(args []string, first, second HostPort) {
+		t.Helper()
+		c, err := load(append(args, listen...))
+		if err != nil {
+			t.Error(err)
+		} else if c.Listeners[0].Advertise != first || c.Listeners[1].Advertise != second {
+			t.Errorf("%v: %v", args, c.Listeners)
+		}
+	}
+	all, one := HostPort{"all.example", 0}, HostPort{"one.example", 5099}
+	f([]string{"--advertise=all.example"}, all, all)
+	f([]string{"--advertise=udp:10.0.0.2:5060=one.example:5099"}, HostPort{}, one)
+	f([]string{"--advertise=all.example", "--advertise=udp:10.0.0.2:5060=one.example:5099"}, all, one)
+	f([]string{"--advertise=udp:10.0.0.2:5060=one.example:5099", "--advertise=all.example"}, all, one)
+	_, err := load(append(listen, "--advertise=a.example", "--advertise=b.example"))
+	refused(t, err, "--advertise", "second one for all")
+	_, err = load(append(listen, "--advertise=udp:10.0.0.1:5060=a.example", "--advertise=udp:10.0.0.1:5060=b.example"))
+	refused(t, err, "--advertise", "second one for udp:10.0.0.1:5060")
+}
+
+func TestT1AboveT2(t *testing.T) {
+	_, err := load([]string{"--t1=5s"})
+	refused(t, err, "--t2", "less than --t1 (5s)")
+	if _, err = load([]string{"--t1=5s", "--t2=5s"}); err != nil {
+		t.Error(err)
+	}
+}
+
+// Every problem is told at once, from flags and environment alike.
+func TestAllProblemsAtOnce(t *testing.T) {
+	_, err := load([]string{"--listen=tcp:10.0.0.1:5060", "--t1=fast", "--mode=none"}, "SIPEDGE_DRAIN=5", "SIPEDGE_LOOPS=0")
+	refused(t, err, "--listen", "--t1", "--mode", "--drain (from SIPEDGE_DRAIN)", "--loops (from SIPEDGE_LOOPS)")
+	if lines := strings.Split(err.Error(), "\n"); len(lines) != 5 {
+		t.Errorf("%d lines: %v", len(lines), err)
+	}
+	var p Problem
+	if !errors.As(err, &p) || p.Setting != "listen" || p.Value != "tcp:10.0.0.1:5060" {
+		t.Errorf("first problem %+v", p)
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	f := func(word string, args []string, environ ...string) {
+		t.Helper()
+		c, err := load(args, environ...)
+		if err != nil {
+			t.Error(err)
+		} else if found := slices.ContainsFunc(c.Warnings, func(w string) bool { return word != "" && strings.Contains(w, word) }); found != (word != "") || len(c.Warnings) > 1 {
+			t.Errorf("%v %v: warnings %q, want %q", args, environ, c.Warnings, word)
+		}
+	}
+	f("", nil)
+	f("--timer-c 3m0s", []string{"--timer-c=180s"})
+	f("--timer-c 2s", nil, "SIPEDGE_TIMER_C=2s")
+	f("", []string{"--timer-c=180.001s"})
+	f("503", []string{"--next-hop=sip:gw.example.com:5060"})
+	f("SIPEDGE_LISTN", nil, "SIPEDGE_LISTN=udp:10.0.0.1:5060")
+	f("--open-relay", []string{"--open-relay", "--listen=udp:0.0.0.0:5060"})
+	f("", []string{"--open-relay"})
+	f("", nil, "SIPEDGE_DRAIN=", "PATH=/bin")
+}
+
+// No input of any kind gets past the checks half-way: Load either fails or gives a complete value.
+func FuzzLoad(f *testing.F) {
+	for name, c := range settingCases {
+		for value := range c.right {
+			f.Add(name, value)
+		}
+		for value := range c.wrong {
+			f.Add(name, value)
+		}
+	}
+	f.Fuzz(func(t *testing.T, name, value string) {
+		if _, ok := settingCases[name]; !ok {
+			return
+		}
+		c, err := load([]string{"--" + name + "=" + value})
+		if err != nil {
+			if !strings.Contains(err.Error(), "--"+name) {
+				t.Errorf("--%s=%q: %v does not name the flag", name, value, err)
+			}
+			return
+		}
+		switch {
+		case len(c.Listeners) == 0, c.Loops < 1, c.T1 <= 0, c.T2 < c.T1, c.T4 <= 0, c.TimerC <= 0, c.MaxTransactions < 1, c.UDPReceiveBuffer < 1, c.DataDir == "", c.Admin == (Admin{}):
+			t.Errorf("--%s=%q gave %+v", name, value, c)
+		}
+	})
+}
+
+func TestUsage(t *testing.T) {
+	text := Usage()
+	for s := range settings {
+		if !strings.Contains(text, "--"+s.name) || s.arg != "" && !strings.Contains(text, "Example: --"+s.name+" ") && !strings.Contains(strings.Join(strings.Fields(text), " "), "Example: --"+s.name+" "+s.example) {
+			t.Errorf("--help lacks --%s or its example", s.name)
+		}
+	}
+	for line := range strings.Lines(text) {
+		if len(line) > 101 {
+			t.Errorf("%d columns: %s", len(line), line)
+		}
+	}
+}
