@@ -46,7 +46,7 @@ var settingCases = map[string]struct {
 		},
 		wrong: map[string]string{
 			"tcp:192.0.2.1:5060": "only udp", "tls:192.0.2.1:5061": "only udp", "ws:192.0.2.1:80": "only udp",
-			"192.0.2.1:5060": "begin with udp:", "192.0.2.1": "begin with udp:", "udp:192.0.2.1": "port is missing",
+			"192.0.2.1:5060": `begin with "udp:"`, "192.0.2.1": `begin with "udp:"`, "udp:192.0.2.1": "port is missing",
 			"udp:192.0.2.1:": "no port", "udp:192.0.2.1:65536": "no port", "udp:192.0.2.1:+5": "no port", "udp:192.0.2.1:-5": "no port",
 			"udp::5060": "0.0.0.0 or [::]", "udp:*:5060": "0.0.0.0 or [::]", "udp:sip.example.com:5060": "no IP address",
 			"udp:2001:db8::1:5060": "brackets", "udp:[2001:db8::1": "not closed", "udp:[2001:db8::1]5060": "behind", "udp:224.0.1.75:5060": "multicast",
@@ -65,7 +65,7 @@ var settingCases = map[string]struct {
 		wrong: map[string]string{
 			"0.0.0.0": "nobody can send", "[::]:5060": "nobody can send", "224.0.1.75": "nobody can send", "2001:db8::1": "brackets",
 			"exa_mple.com": "neither a host name", "a.example:0": "port 0", "a.example:http": "no port", "udp:10.9.9.9:5060=a.example": "no --listen has",
-			"5060=a.example": "begin with udp:", "udp:127.0.0.1:5060=": "host is missing", "[fe80::1%1]": "zone",
+			"5060=a.example": `begin with "udp:"`, "udp:127.0.0.1:5060=": "host is missing", "[fe80::1%1]": "zone",
 		},
 	},
 	"udp-io": {
@@ -102,7 +102,7 @@ var settingCases = map[string]struct {
 			"sip:gw.example.com:5060;transport=udp;lr": HostPort{"gw.example.com", 5060},
 		},
 		wrong: map[string]string{
-			"192.0.2.10:5060": "begin with sip:", "sips:192.0.2.10": "TLS", "sip:bob@192.0.2.10": "without user", "sip:192.0.2.10?a=b": "without user", "tel:+1": "begin with sip:",
+			"192.0.2.10:5060": `begin with "sip:"`, "sips:192.0.2.10": "TLS", "sip:bob@192.0.2.10": "without user", "sip:192.0.2.10?a=b": "without user", "tel:+1": `begin with "sip:"`,
 			"sip:192.0.2.10;transport=tcp": "transport=tcp", "sip:2001:db8::1": "brackets", "sip:": "host is missing", "sip:0.0.0.0": "no address to send to", "sip:192.0.2.10:0": "port 0",
 		},
 	},

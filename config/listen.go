@@ -32,7 +32,7 @@ func parseListen(s string) (netip.AddrPort, error) {
 	case proto == "tcp" || proto == "tls" || proto == "ws" || proto == "wss":
 		return none, fmt.Errorf("%s is not a transport of this version; only udp is", proto)
 	case !ok || proto != "udp":
-		return none, fmt.Errorf("it does not begin with udp:")
+		return none, fmt.Errorf("it must begin with %q", "udp:")
 	}
 	host, port, hasPort, err := splitHostPort(rest)
 	if err != nil {

@@ -12,7 +12,7 @@ func setNextHop(d *draft, s string) error {
 	case scheme == "sips":
 		return fmt.Errorf("sips needs TLS, which is not a transport of this version")
 	case !ok || scheme != "sip":
-		return fmt.Errorf("it does not begin with sip:")
+		return fmt.Errorf("it must begin with %q", "sip:")
 	case strings.ContainsAny(rest, "@?"):
 		return fmt.Errorf("a next hop is a host and a port, without user and headers")
 	}

@@ -1,0 +1,28 @@
+#!/bin/sh
+# Installs the programs that the tests talk to. Each is named by its command and its Debian package.
+set -eu
+
+missing=
+for need in sipp:sip-tester sipsak:sipsak kamailio:kamailio; do
+	PATH=$PATH:/usr/sbin command -v "${need%%:*}" >/dev/null || missing="$missing ${need#*:}"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+	echo "The tests need these programs:$missing. Run as root, then try again:" >&2
+	echo "    apt-get update && apt-get install -y --no-install-recommends$missing" >&2
+	exit 1
+fi
+
+# Debian starts a service that it installs, and kamailio's would take port 5060.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+	trap 'rm -f $policy' EXIT
+	printf '#!/bin/sh\nexit 101\n' >$policy
+	chmod 755 $policy
+fi
+export DEBIAN_FRONTEND=noninteractive
+echo "installing$missing"
+apt-get update -qq
+# shellcheck disable=SC2086 # one word for each package
+apt-get install -y -qq --no-install-recommends $missing </dev/null >/dev/null
