@@ -1,0 +1,345 @@
+package batch
+
+import (
+	"fmt"
+	"net/netip"
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"sipedge/transport"
+)
+
+// loop is one event loop: a goroutine, its sockets and everything they use. It implements
+// transport.Loop. Owned by its goroutine, but for Wake and stats.
+//
+// A turn of the loop:
+//
+//  1. poll: sleep until there is something to do, or only look when there is already
+//  2. service: one batch of each ready socket goes to Handler.Receive
+//  3. settle: Handler.Expire, flush what was queued, Handler.SendFailed, Handler.Quiesce
+type loop struct {
+	id      int
+	engine  *Engine
+	handler transport.Handler
+	epfd    int
+	wakefd  int // an eventfd
+	socks   []socket
+
+	now      transport.Instant // read once per batch
+	deadline transport.Instant // of the Handler, 0: none
+	ready    uint64            // sockets with datagrams, by listener
+	failed   uint64            // sockets with something in their error queue
+	polled   bool              // now is fresh
+	skipped  int               // rounds since epoll was asked
+	quiet    bool              // the last raw wait ended without any event
+	handled  int               // packets since the last settle
+
+	in       intake
+	out      outgoing
+	failures failures
+	failing  [failureBytes]byte // the one that the Handler is told of
+	events   [transport.MaxListeners + 1]unix.EpollEvent
+	sendmmsg func(fd int, hdrs *mmsghdr, n int) (int, syscall.Errno) // the system call, but in tests
+
+	stats stats
+
+	_ [128]byte // what follows is written by other threads
+	// woken is set by Wake until the loop has seen it, so that a burst of Wakes is one write.
+	woken atomic.Bool
+	// wakers counts the Wakes under way; closedWakers is added when the eventfd is about to
+	// close, so that a late Wake never writes into a file that got its number.
+	wakers atomic.Int64
+	_      [128]byte
+}
+
+const closedWakers = -1 << 32
+
+// socket is one listener as one loop has it.
+type socket struct {
+	fd       int
+	listener uint16
+	v6       bool
+	wildcard bool // datagrams tell their destination address, and answers leave from it
+	queue    *sendQueue
+}
+
+func newLoop(e *Engine, id int) (*loop, error) {
+	l := &loop{id: id, engine: e, epfd: -1, wakefd: -1, sendmmsg: sendmmsg}
+	l.in.init()
+	l.out.arena = make([]byte, arenaBytes)
+	var err error
+	if l.epfd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("batch: loop %d: epoll: %w", id, err)
+	}
+	if l.wakefd, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
+		l.close()
+		return nil, fmt.Errorf("batch: loop %d: eventfd: %w", id, err)
+	}
+	return l, nil
+}
+
+func (l *loop) addSocket(fd, listener int, addr netip.AddrPort) {
+	s := socket{
+		fd:       fd,
+		listener: uint16(listener),
+		v6:       addr.Addr().Is6(),
+		wildcard: addr.Addr().IsUnspecified(),
+	}
+	s.queue = newSendQueue(s.v6, s.wildcard)
+	l.socks = append(l.socks, s)
+}
+
+// watch registers the sockets, level-triggered: what a bounded batch leaves is reported again.
+func (l *loop) watch() error {
+	for i := range l.socks {
+		if err := l.interest(unix.EPOLL_CTL_ADD, i, unix.EPOLLIN); err != nil {
+			return fmt.Errorf("batch: loop %d: %w", l.id, err)
+		}
+	}
+	// Edge-triggered: each write to the eventfd is one event, and nobody has to read it.
+	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: wakeEvent}
+	if err := unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, l.wakefd, &ev); err != nil {
+		return fmt.Errorf("batch: loop %d: %w", l.id, err)
+	}
+	return nil
+}
+
+// wakeEvent marks the eventfd among the events; sockets have their index.
+const wakeEvent = -1
+
+func (l *loop) interest(op, index int, events uint32) error {
+	return unix.EpollCtl(l.epfd, op, l.socks[index].fd, &unix.EpollEvent{Events: events, Fd: int32(index)})
+}
+
+// run is the goroutine of the loop.
+func (l *loop) run() {
+	// Locked, so that the thread can be pinned and is not shared with other goroutines, which
+	// would otherwise have their turn here whenever the loop is preempted.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for !l.engine.stopping.Load() {
+		l.turns()
+	}
+	l.flush()
+	l.handler.Idle()
+}
+
+// turns goes round until the engine stops or a Handler panics. What the panic left over (the
+// rest of a batch, other ready sockets) is in l, and the next call goes on with it.
+func (l *loop) turns() {
+	defer l.recovered()
+	l.deliver()
+	for !l.engine.stopping.Load() {
+		l.poll()
+		l.service()
+		l.settle()
+	}
+}
+
+// recovered is the panic barrier: one deferred call for all the turns, so it costs a packet nothing.
+func (l *loop) recovered() {
+	what := recover()
+	if what == nil {
+		return
+	}
+	l.stats.panics.Add(1)
+	packet := append([]byte(nil), l.in.current...)
+	l.in.current = nil
+	if l.engine.cfg.Panicked != nil {
+		l.engine.cfg.Panicked(l.id, what, debug.Stack(), packet)
+	}
+}
+
+// poll finds out which sockets are ready, and sleeps if there is nothing to do before that.
+func (l *loop) poll() {
+	busy := l.ready|l.failed != 0 || l.failures.n > 0
+	if busy && l.skipped < roundsPerPoll {
+		l.skipped++
+		l.answerWake()
+		return
+	}
+	l.skipped = 0
+	timeout := 0
+	if !busy {
+		timeout = l.timeout()
+	}
+	var n int
+	if timeout == 0 {
+		n = l.wait(0)
+	} else {
+		l.handler.Idle()
+		n = l.sleep(timeout)
+		l.handler.Busy()
+		l.stats.waits.Add(1)
+	}
+	l.now = transport.Now()
+	l.polled = true
+	for i := range n {
+		ev := &l.events[i]
+		if ev.Fd == wakeEvent {
+			continue // it ended the sleep, the flag says the rest
+		}
+		bit := uint64(1) << uint(ev.Fd)
+		if ev.Events&unix.EPOLLERR != 0 {
+			l.failed |= bit
+		}
+		if ev.Events&unix.EPOLLOUT != 0 {
+			l.writable(int(ev.Fd))
+		}
+		// Receiving also clears an error of the socket that has left nothing in the error queue.
+		if ev.Events&^unix.EPOLLOUT != 0 {
+			l.ready |= bit
+		}
+	}
+	l.answerWake()
+}
+
+func (l *loop) answerWake() {
+	if !l.woken.Load() {
+		return
+	}
+	l.woken.Store(false) // before the call: a Wake during it is a new one
+	l.handler.Woken(l.now)
+}
+
+// timeout is what epoll may sleep, in milliseconds, rounded up so that a deadline has come
+// when it ends; -1 without a deadline.
+func (l *loop) timeout() int {
+	if l.deadline == 0 {
+		return -1
+	}
+	wait := l.deadline.Sub(l.now)
+	if wait <= 0 {
+		return 0
+	}
+	const longest = time.Hour // far below what the 32-bit argument takes
+	return int((min(wait, longest) + time.Millisecond - 1) / time.Millisecond)
+}
+
+// sleep waits up to timeout ms (-1: for ever). It waits raw first, which is what a loop with
+// some traffic does all the time, and in an ordinary system call when that brought nothing.
+func (l *loop) sleep(timeout int) int {
+	const raw = int(rawWait / time.Millisecond)
+	if l.quiet {
+		l.quiet = false
+		n, err := unix.EpollWait(l.epfd, l.events[:], timeout)
+		if err != nil && err != unix.EINTR {
+			l.engine.fail(fmt.Errorf("batch: loop %d: epoll_wait: %w", l.id, err))
+		}
+		return max(n, 0)
+	}
+	if timeout >= 0 && timeout <= raw {
+		return l.wait(timeout)
+	}
+	n := l.wait(raw)
+	l.quiet = n == 0
+	return n
+}
+
+// wait is epoll_wait behind the scheduler's back.
+//
+// Why raw: an ordinary system call tells the scheduler, which takes the P away when the call
+// lasts; then waking up means finding a P, waking other threads to find work, and giving it all
+// back: about three times the CPU of the whole wait at a few thousand wakes a second.
+//
+// The price: while the thread is in the kernel, the runtime takes it for running Go code. When
+// it wants the world stopped or this stack scanned (garbage collection, profiles, traces,
+// goroutine dumps) it marks the goroutine for preemption and sends the thread a SIGURG, again
+// and again until it obeys. The signal ends epoll_wait with EINTR, but the goroutine only obeys
+// at the stack check in the prologue of some function. So after every wait one such function
+// must be called, or the collector waits for ever and everybody with it. That is safepoint.
+//
+// A raw wait is bounded by rawWait as well, so that not even a lost signal (or GODEBUG
+// asyncpreemptoff=1, which sends none) holds up the collector for longer; and so that an idle
+// process sleeps undisturbed: the scheduler preempts whoever runs for 10 ms, which would end
+// raw waits of an idle loop about fifty times a second.
+func (l *loop) wait(timeout int) int {
+	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epfd),
+		uintptr(unsafe.Pointer(&l.events[0])), uintptr(len(l.events)), uintptr(timeout), 0, 0)
+	safepoint()
+	if errno != 0 {
+		if errno != unix.EINTR {
+			l.engine.fail(fmt.Errorf("batch: loop %d: epoll_pwait: %w", l.id, errno))
+		}
+		return 0
+	}
+	return int(n)
+}
+
+// safepoint does nothing but have a stack check in its prologue; see wait. It must stay an
+// ordinary call (noinline), and must itself call something: the assembler leaves out the stack
+// check of small functions that call nothing.
+//
+//go:noinline
+func safepoint() { afterSafepoint() }
+
+//go:noinline
+func afterSafepoint() {}
+
+// service hands one batch of each ready socket to the Handler. After a batch full of packets
+// it settles at once, so that timers and answers do not wait for the other sockets.
+func (l *loop) service() {
+	for i := range l.socks {
+		bit := uint64(1) << uint(i)
+		if l.failed&bit != 0 {
+			l.failed &^= bit
+			l.receiveErrors(i)
+			l.deliver()
+		}
+		if l.ready&bit == 0 {
+			continue
+		}
+		if l.handled >= receiveBatch {
+			l.settle()
+		}
+		l.ready &^= bit
+		l.receive(i)
+		l.deliver()
+	}
+}
+
+// settle ends a batch.
+func (l *loop) settle() {
+	l.handled = 0
+	l.deadline = l.now.Add(panicPause) // stays only if Expire panics
+	l.deadline = l.handler.Expire(l.now)
+	l.flush()
+	if l.failures.n > 0 {
+		l.reportFailures()
+		l.flush()
+	}
+	l.handler.Quiesce()
+}
+
+// Wake implements transport.Loop.
+func (l *loop) Wake() {
+	if l.woken.Swap(true) {
+		return // somebody else's write is on its way
+	}
+	if l.wakers.Add(1) > 0 {
+		one := [8]byte{1}
+		// It fails only when 2^64-2 wakes were not read, and then the loop has been told.
+		_, _ = unix.Write(l.wakefd, one[:])
+	}
+	l.wakers.Add(-1)
+}
+
+// close gives the files back. The loop has ended, or never began.
+func (l *loop) close() {
+	if l.wakers.Add(closedWakers) != closedWakers {
+		for l.wakers.Load() != closedWakers {
+			runtime.Gosched() // a Wake is between its two additions
+		}
+	}
+	for i := range l.socks {
+		closeFD(&l.socks[i].fd)
+	}
+	closeFD(&l.wakefd)
+	closeFD(&l.epfd)
+}
