@@ -33,31 +33,35 @@ const (
 type room struct {
 	imports []string // rooms that it may import besides itself
 	reach   reach
+	clock   bool // it may ask what time it is; world may anyway
 }
 
 // everything lets a room import every other.
 var everything = []string{"*"}
 
 var rooms = map[string]room{
-	"parser":            {nil, core},
-	"transport":         {nil, core},
-	"transport/batch":   {[]string{"transport"}, world},
-	"transport/gnetudp": {[]string{"transport"}, world},
-	"txn":               {[]string{"parser", "transport"}, core},
-	"location":          {[]string{"parser", "transport"}, core},
-	"router":            {[]string{"parser", "transport", "txn", "location"}, core},
-	"config":            {[]string{"parser", "transport"}, files},
-	"admin":             {[]string{"parser", "transport", "txn", "location", "router", "config"}, world},
-	"cmd":               {[]string{"parser", "transport", "transport/batch", "transport/gnetudp", "txn", "location", "router", "config", "admin"}, world},
-	"bench":             {everything, world},
-	"fuzz":              {everything, world},
-	"build":             {nil, world},
+	"parser":            {nil, core, false},
+	"transport":         {nil, core, true},
+	"transport/batch":   {[]string{"transport"}, world, false},
+	"transport/gnetudp": {[]string{"transport"}, world, false},
+	"txn":               {[]string{"parser", "transport"}, core, false},
+	"location":          {[]string{"parser", "transport"}, core, false},
+	"router":            {[]string{"parser", "transport", "txn", "location"}, core, false},
+	"config":            {[]string{"parser", "transport"}, files, false},
+	"admin":             {[]string{"parser", "transport", "txn", "location", "router", "config"}, world, false},
+	"cmd":               {[]string{"parser", "transport", "transport/batch", "transport/gnetudp", "txn", "location", "router", "config", "admin"}, world, false},
+	"bench":             {everything, world, false},
+	"fuzz":              {everything, world, false},
+	"build":             {nil, world, false},
 }
 
-// clock is what package time has for those who may know what time it is.
-var clock = map[string]bool{
-	"Now": true, "Since": true, "Until": true, "Sleep": true, "After": true, "AfterFunc": true,
-	"NewTimer": true, "NewTicker": true, "Tick": true,
+// clocks is what packages have for those who may know what time it is.
+var clocks = map[string]map[string]bool{
+	"time": {
+		"Now": true, "Since": true, "Until": true, "Sleep": true, "After": true, "AfterFunc": true,
+		"NewTimer": true, "NewTicker": true, "Tick": true,
+	},
+	module + "/transport": {"Now": true},
 }
 
 // pkg is the part of `go list -json` that counts here.
@@ -126,27 +130,28 @@ func checkFile(fset *token.FileSet, f *ast.File, name string, r room) (problems 
 	report := func(pos token.Pos, format string, args ...any) {
 		problems = append(problems, fmt.Sprintf("%s: %s", fset.Position(pos), fmt.Sprintf(format, args...)))
 	}
-	timeName := ""
+	names := map[string]map[string]bool{} // name of the import in this file -> its clocks
 	for _, imp := range f.Imports {
 		path, err := strconv.Unquote(imp.Path.Value)
 		if err != nil {
 			report(imp.Pos(), "import %s", imp.Path.Value)
 			continue
 		}
-		if path == "time" {
-			timeName = "time"
+		if clock := clocks[path]; clock != nil {
+			local := path[strings.LastIndexByte(path, '/')+1:]
 			if imp.Name != nil {
-				timeName = imp.Name.Name
+				local = imp.Name.Name
 			}
-			if timeName == "." && r.reach != world {
-				report(imp.Pos(), "a dot import of time hides the clock")
+			names[local] = clock
+			if local == "." && !r.mayClock() {
+				report(imp.Pos(), "a dot import of %s hides its clock", path)
 			}
 		}
 		if why := refuse(name, r, path); why != "" {
 			report(imp.Pos(), "%s imports %s: %s", name, path, why)
 		}
 	}
-	if r.reach == world || timeName == "" {
+	if r.mayClock() {
 		return problems
 	}
 	ast.Inspect(f, func(n ast.Node) bool {
@@ -154,13 +159,15 @@ func checkFile(fset *token.FileSet, f *ast.File, name string, r room) (problems 
 		if !ok {
 			return true
 		}
-		if x, ok := sel.X.(*ast.Ident); ok && x.Name == timeName && clock[sel.Sel.Name] {
-			report(sel.Pos(), "%s uses time.%s: the time is an argument here", name, sel.Sel.Name)
+		if x, ok := sel.X.(*ast.Ident); ok && names[x.Name][sel.Sel.Name] {
+			report(sel.Pos(), "%s uses %s.%s: the time is an argument here", name, x.Name, sel.Sel.Name)
 		}
 		return true
 	})
 	return problems
 }
+
+func (r room) mayClock() bool { return r.clock || r.reach == world }
 
 // refuse says why room name may not import path, or nothing.
 func refuse(name string, r room, path string) string {
