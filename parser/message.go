@@ -26,7 +26,7 @@ type Header struct {
 }
 
 // Message holds what Parse found: offsets into the parsed bytes, so it means something only
-// beside the same bytes. It is large (about 8 KB): make one per loop and use it again; Parse resets
+// beside the same bytes. It is large (about 22 KB, of which a usual message touches one): make one per loop and use it again; Parse resets
 // counters only, and what a counter or a validity mark does not cover is left over from before.
 type Message struct {
 	// Start line. Request: Method, MethodName, RequestURI. Response: Status, Reason.
@@ -58,10 +58,14 @@ type Message struct {
 	// Err is the first fault that leaves the message readable: what Parse returned, or the zero Error.
 	Err Error
 
+	broken  bool // the end of the message is not known
 	count   uint16
+	seen    uint64     // bit id: there is a line with that id
+	first   [64]uint16 // by id: index of its first line; valid iff seen
+	lines   [64]uint16 // by id: how many lines have it; valid iff seen
 	headers [MaxHeaderLines]Header
-	first   [numHeaderIDs]uint16 // 1 + index of the first line with that id; 0: none
-	lines   [numHeaderIDs]uint16 // how many lines have that id; saturates
+	lf      bitmap // line feeds
+	nt      bitmap // bytes that no token has
 }
 
 // Via is one Via value taken apart (RFC 3261 section 20.42). Spans are empty where a part is absent.
@@ -144,13 +148,23 @@ func (m *Message) HeaderCount() int { return int(m.count) }
 func (m *Message) HeaderAt(i int) *Header { return &m.headers[i] }
 
 // Has tells whether a header with that id is there.
-func (m *Message) Has(id HeaderID) bool { return m.first[id] != 0 }
+func (m *Message) Has(id HeaderID) bool { return m.seen>>(id&63)&1 != 0 }
 
 // First returns the index of the first line with that id, or -1.
-func (m *Message) First(id HeaderID) int { return int(m.first[id]) - 1 }
+func (m *Message) First(id HeaderID) int {
+	if !m.Has(id) {
+		return -1
+	}
+	return int(m.first[id&63])
+}
 
 // Lines is the number of lines with that id.
-func (m *Message) Lines(id HeaderID) int { return int(m.lines[id]) }
+func (m *Message) Lines(id HeaderID) int {
+	if !m.Has(id) {
+		return 0
+	}
+	return int(m.lines[id&63])
+}
 
 // LineSpan is header line i from its first byte up to the next line's first byte (or HeaderEnd),
 // so that removing exactly these bytes removes the line.

@@ -1,0 +1,463 @@
+package parser
+
+import "encoding/binary"
+
+// Parse reads one datagram. It borrows b and fills m, whose offsets mean something only beside the same bytes.
+//
+// It returns what m.Err keeps: the zero Error, or the first fault found. With a fault of ClassAnswerable the whole header
+// section is indexed and Via, From, To, Call-ID and CSeq are filled as far as they are there. Octets
+// behind the body are ignored (RFC 3261 section 18.3: "they MUST be discarded").
+func Parse(b []byte, m *Message) Error {
+	end, suspect := scan(b, &m.lf, &m.nt)
+	if end < 0 {
+		m.reset()
+		return m.noHeaderEnd(b)
+	}
+	m.parse(b, end, suspect, false)
+	return m.Err
+}
+
+// reset forgets the message before.
+func (m *Message) reset() {
+	m.Err = Error{}
+	m.seen = 0
+	m.count = 0
+	m.Request = false
+	m.Method, m.Status = MethodOther, 0
+	m.HeaderEnd, m.BodyOff, m.BodyLen, m.Len = 0, 0, 0, 0
+	m.broken = false
+}
+
+// fail notes a fault. The first one stays, but an unreadable one takes the place of an answerable one.
+func (m *Message) fail(code ErrorCode, off int) {
+	if m.Err.Code == ErrNone || code < ErrVersion && m.Err.Code >= ErrVersion {
+		m.Err = Error{code, uint32(off)}
+	}
+}
+
+func (m *Message) noHeaderEnd(b []byte) Error {
+	switch {
+	case len(b) > MaxHeaderSection:
+		m.fail(ErrHeaderSectionSize, MaxHeaderSection)
+	case KeepAlive(b) == len(b):
+		m.fail(ErrEmpty, 0)
+	default:
+		m.fail(ErrNoHeaderEnd, len(b))
+	}
+	return m.Err
+}
+
+// KeepAlive is the number of bytes of CRLF that b starts with. RFC 3261 section 7.5: "Implementations processing SIP messages over
+// stream-oriented transports MUST ignore any CRLF appearing before the start-line"; RFC 5626 makes pings of them.
+func KeepAlive(b []byte) (n int) {
+	for n+1 < len(b) && b[n] == '\r' && b[n+1] == '\n' {
+		n += 2
+	}
+	return n
+}
+
+// Headers that a proxy cannot do without. RFC 3261 section 8.1.1 has Max-Forwards too, but RFC 2543 had not, and
+// section 16.6 step 3 adds it.
+const mandatory = 1<<HeaderVia | 1<<HeaderFrom | 1<<HeaderTo | 1<<HeaderCallID | 1<<HeaderCSeq
+
+// Headers that stand once, of which a proxy, registrar or session timer acts on the value: two of them are two messages in
+// one, to two readers. Others that should stand once are only relayed, and Message.Lines tells.
+const single = 1<<HeaderFrom | 1<<HeaderTo | 1<<HeaderCallID | 1<<HeaderCSeq | 1<<HeaderMaxForwards | 1<<HeaderContentLength |
+	1<<HeaderContentType | 1<<HeaderExpires | 1<<HeaderMinExpires | 1<<HeaderMaxBreadth | 1<<HeaderSessionExpires | 1<<HeaderMinSE
+
+// parse reads a message whose header section ends with the LF at end and is in the bitmaps.
+func (m *Message) parse(b []byte, end int, suspect, stream bool) {
+	m.reset()
+	m.HeaderEnd = uint16(end - 1)
+	m.BodyOff = uint32(end + 1)
+	m.BodyLen = uint32(len(b) - (end + 1))
+	m.Len = uint32(len(b))
+
+	line := m.parseStartLine(b, end)
+	if line < 0 || !m.indexHeaders(b, line, end) {
+		m.broken = true
+		return
+	}
+	if suspect {
+		m.findControls(b, end)
+	}
+	m.readHeaders(b)
+	m.frame(b, stream)
+}
+
+// indexHeaders notes name, value and id of each header line from p to the empty line that ends at end.
+func (m *Message) indexHeaders(b []byte, p, end int) bool {
+	h := end - 1 // the empty line
+	for n := 0; p < h; n++ {
+		if n == MaxHeaderLines {
+			m.fail(ErrHeaderLines, p)
+			return false
+		}
+		// "HCOLON = *( SP / HTAB ) ":" SWS"
+		c := m.nt.next(b, p, h)
+		colon := c
+		for b[colon] == ' ' || b[colon] == '\t' {
+			colon++
+		}
+		id := HeaderOther
+		v := colon + 1
+		if b[colon] != ':' || c == p {
+			m.fail(ErrHeaderLine, p)
+			v, c, colon = p, p, p
+		} else {
+			if p+8 <= len(b) {
+				id = lookupHeader(b, p, c-p)
+			} else {
+				id = LookupHeader(b[p:c])
+			}
+		}
+		// a line goes on where the next one starts with white space
+		e := m.lf.next(b, v, end)
+		for b[e+1] == ' ' || b[e+1] == '\t' {
+			e = m.lf.next(b, e+1, end)
+		}
+		next := e + 1
+		for v < e && isSpace(b[v]) {
+			v++
+		}
+		for e > v && isSpace(b[e-1]) {
+			e--
+		}
+		m.headers[n] = Header{Name: span(p, c), Value: span(v, e), ID: id}
+		bit := uint64(1) << (id & 63)
+		if m.seen&bit == 0 {
+			m.seen |= bit
+			m.first[id&63], m.lines[id&63] = uint16(n), 1
+		} else {
+			m.lines[id&63]++
+			if bit&single != 0 {
+				code := ErrDuplicate
+				if id == HeaderContentLength {
+					m.broken = true
+					code = ErrDuplicateContentLength
+				}
+				m.fail(code, p)
+			}
+		}
+		m.count = uint16(n + 1)
+		p = next
+	}
+	return true
+}
+
+// readHeaders takes the headers apart that a proxy always needs: in one fixed order, whatever theirs is, which
+// the branch predictor likes.
+func (m *Message) readHeaders(b []byte) {
+	if missing := mandatory &^ m.seen; missing != 0 {
+		m.failMissing(missing)
+	}
+	if m.Has(HeaderVia) {
+		line := m.first[HeaderVia]
+		s := m.headers[line].Value
+		_, err := parseVia(b, &m.nt, int(s.Off), s.End(), &m.Via)
+		m.Via.Line = line
+		if err.Code != ErrNone {
+			m.fail(err.Code, int(err.Off))
+		}
+	}
+	if m.Has(HeaderFrom) {
+		m.readAddress(b, HeaderFrom, &m.From, ErrFrom, false)
+	}
+	if m.Has(HeaderTo) {
+		m.readAddress(b, HeaderTo, &m.To, ErrTo, false)
+	}
+	if m.Has(HeaderCallID) {
+		m.CallID = m.headers[m.first[HeaderCallID]].Value
+		if m.CallID.Empty() {
+			m.fail(ErrCallID, int(m.CallID.Off))
+		}
+	}
+	if m.Has(HeaderCSeq) {
+		m.readCSeq(b)
+	}
+	if m.Has(HeaderMaxForwards) {
+		s := m.headers[m.first[HeaderMaxForwards]].Value
+		n, ok := ParseUint(b[s.Off:s.End()], 255)
+		m.MaxForwards = uint8(n)
+		if !ok {
+			m.fail(ErrMaxForwards, int(s.Off))
+		}
+	}
+	if m.Has(HeaderRoute) {
+		m.readAddress(b, HeaderRoute, &m.Route, ErrRoute, true)
+	}
+	if m.Has(HeaderContact) {
+		m.readAddress(b, HeaderContact, &m.Contact, ErrContact, true)
+	}
+}
+
+func (m *Message) readAddress(b []byte, id HeaderID, a *Address, code ErrorCode, list bool) {
+	line := m.first[id]
+	s := m.headers[line].Value
+	end, ok := parseAddress(b, &m.nt, int(s.Off), s.End(), a)
+	a.Line = line
+	if !ok || end < s.End() && !list {
+		m.fail(code, end)
+	}
+}
+
+func (m *Message) failMissing(missing uint64) {
+	for _, f := range [...]struct {
+		id   HeaderID
+		code ErrorCode
+	}{{HeaderVia, ErrNoVia}, {HeaderFrom, ErrNoFrom}, {HeaderTo, ErrNoTo}, {HeaderCallID, ErrNoCallID}, {HeaderCSeq, ErrNoCSeq}} {
+		if missing&(1<<f.id) != 0 {
+			m.fail(f.code, int(m.HeaderEnd))
+		}
+	}
+}
+
+// readCSeq reads 1*DIGIT LWS Method.
+func (m *Message) readCSeq(b []byte) {
+	s := m.headers[m.first[HeaderCSeq]].Value
+	i, e := int(s.Off), s.End()
+	p := i
+	n := uint64(0)
+	for p < e && isDigit(b[p]) {
+		n = min(n*10+uint64(b[p]-'0'), 1<<32)
+		p++
+	}
+	m.CSeq = CSeq{NumberSpan: span(i, p), Number: uint32(n)}
+	q := skipSpace(b, p, e)
+	name := b[q:e]
+	m.CSeq.MethodName = span(q, e)
+	if p == i || q == p || !IsToken(name) {
+		m.fail(ErrCSeq, i)
+		return
+	}
+	// "The sequence number value MUST be expressible as a 32-bit unsigned integer", RFC 3261 section 8.1.1.5 (which
+	// also wants it below 2^31; RFC 4475 section 3.1.2.4 rejects beyond 2^32 - 1 only)
+	if n > 1<<32-1 {
+		m.fail(ErrCSeqNumber, i)
+	}
+	if m.Request && string(name) == string(b[m.MethodName.Off:m.MethodName.End()]) {
+		m.CSeq.Method = m.Method
+		return
+	}
+	m.CSeq.Method = LookupMethod(name)
+	if m.Request {
+		m.fail(ErrCSeqMethod, q)
+	} else {
+		m.Method = m.CSeq.Method
+	}
+}
+
+// frame finds the body, RFC 3261 section 18.3.
+func (m *Message) frame(b []byte, stream bool) {
+	if !m.Has(HeaderContentLength) {
+		m.ContentLength = 0
+		if stream {
+			// "The Content-Length header field MUST be used with stream oriented transports."
+			m.failFrame(ErrNoContentLength, int(m.HeaderEnd))
+		}
+		return
+	}
+	s := m.headers[m.first[HeaderContentLength]].Value
+	n, ok := ParseUint(b[s.Off:s.End()], 1<<31-1)
+	m.ContentLength = uint32(n)
+	switch {
+	case !ok && isNumber(b[s.Off:s.End()]):
+		m.failFrame(ErrContentLengthRange, int(s.Off))
+	case !ok:
+		m.failFrame(ErrContentLength, int(s.Off))
+	case m.broken:
+	case uint64(m.BodyOff)+n <= uint64(len(b)):
+		m.BodyLen = uint32(n)
+		m.Len = m.BodyOff + m.BodyLen
+	case stream:
+		// The rest may come.
+		m.BodyLen = uint32(n)
+		m.Len = m.BodyOff + m.BodyLen
+	default:
+		// "If the transport packet ends before the end of the message body, this is considered an error."
+		m.failFrame(ErrBodyTruncated, int(s.Off))
+	}
+}
+
+// failFrame notes a fault after which the end of the message is not known.
+func (m *Message) failFrame(code ErrorCode, off int) {
+	m.broken = true
+	m.fail(code, off)
+}
+
+// findControls looks for bare CR, bare LF and NUL in the header section and says how bad the first is.
+func (m *Message) findControls(b []byte, end int) {
+	for i, c := range b[:end] {
+		code := ErrNone
+		switch {
+		case c == 0 && !m.quotedPair(b, i):
+			code = ErrNUL
+		case c == '\r' && b[i+1] != '\n':
+			code = ErrBareCR
+		case c == '\n' && (i == 0 || b[i-1] != '\r'):
+			code = ErrBareLF
+		}
+		if code != ErrNone {
+			m.fail(m.controlIn(i, code), i)
+			if code != ErrNUL {
+				m.broken = true // another reader sees other lines
+			}
+			return
+		}
+	}
+}
+
+// quotedPair tells whether b[i] stands behind a backslash in a quoted string of its header line: "quoted-pair = "\"
+// (%x00-09 / %x0B-0C / %x0E-7F)", so a NUL may.
+func (m *Message) quotedPair(b []byte, i int) bool {
+	quoted := false
+	for n := range int(m.count) {
+		s := m.headers[n].Value
+		if i < int(s.Off) || i >= s.End() {
+			continue
+		}
+		for p := int(s.Off); p < i; p++ {
+			switch {
+			case b[p] == '"':
+				quoted = !quoted
+			case b[p] == '\\' && quoted:
+				if p++; p == i {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// Headers that a response copies from the request, RFC 3261 section 8.2.6 (Record-Route: 12.1.1).
+const copied = 1<<HeaderVia | 1<<HeaderFrom | 1<<HeaderTo | 1<<HeaderCallID | 1<<HeaderCSeq | 1<<HeaderTimestamp | 1<<HeaderRecordRoute
+
+// controlIn is code, or its unreadable twin if byte i stands where an answer would carry it on. A bare LF is taken
+// for a line end, so no value holds one.
+func (m *Message) controlIn(i int, code ErrorCode) ErrorCode {
+	if m.count == 0 || i < int(m.headers[0].Name.Off) {
+		return ErrStartLineControl
+	}
+	if code == ErrBareLF {
+		return code
+	}
+	for n := range int(m.count) {
+		if h := &m.headers[n]; i < h.Value.End() && i >= int(h.Name.Off) {
+			if copied>>h.ID&1 != 0 {
+				return ErrCopiedControl
+			}
+			break
+		}
+	}
+	return code
+}
+
+// parseStartLine returns the offset of the first header line, or -1 for what cannot be read.
+func (m *Message) parseStartLine(b []byte, end int) int {
+	l := m.lf.next(b, 0, end)
+	e := l // end of the line's text
+	if e > 0 && b[e-1] == '\r' {
+		e--
+	}
+	if e < 8 {
+		m.fail(ErrStartLine, 0)
+		return -1
+	}
+	if binary.LittleEndian.Uint32(b)|0x202020 == 's'|'i'<<8|'p'<<16|'/'<<24 {
+		if !m.parseStatusLine(b, e) {
+			return -1
+		}
+	} else if !m.parseRequestLine(b, e) {
+		return -1
+	}
+	if c := b[l+1]; c == ' ' || c == '\t' {
+		// a start line is not folded
+		m.fail(ErrHeaderLine, l+1)
+	}
+	return l + 1
+}
+
+// parseStatusLine reads SIP-Version SP Status-Code SP Reason-Phrase.
+func (m *Message) parseStatusLine(b []byte, e int) bool {
+	p := 4
+	for p < e && (isDigit(b[p]) || b[p] == '.') {
+		p++
+	}
+	m.Version = span(0, p)
+	if p == e || b[p] != ' ' {
+		m.fail(ErrStartLine, p)
+		return false
+	}
+	if p != 7 || string(b[4:7]) != "2.0" {
+		m.fail(ErrResponseVersion, 0)
+		return false
+	}
+	p++
+	i := p
+	n := 0
+	for p < e && isDigit(b[p]) {
+		n = min(n*10+int(b[p]-'0'), 1000)
+		p++
+	}
+	if p != i+3 || n < 100 || n > 699 || p < e && b[p] != ' ' {
+		m.fail(ErrStatus, i)
+		return false
+	}
+	m.Status = uint16(n)
+	m.MethodName, m.RequestURI = Span{}, Span{}
+	if p < e {
+		p++
+	}
+	m.Reason = span(p, e)
+	return true
+}
+
+// parseRequestLine reads Method SP Request-URI SP SIP-Version.
+func (m *Message) parseRequestLine(b []byte, e int) bool {
+	m.Request = true
+	m.Reason = Span{}
+	p := m.nt.next(b, 0, e)
+	if p == 0 || p == e || b[p] != ' ' {
+		m.fail(ErrStartLine, p)
+		return false
+	}
+	m.MethodName = span(0, p)
+	m.Method = LookupMethod(b[:p])
+	// The version is looked for at the end, so that the rest can be judged afterwards.
+	v := trimSpace(b, p, e)
+	q := v
+	for q > p && !isSpace(b[q-1]) {
+		q--
+	}
+	version := b[q:v]
+	if q == p || len(version) < 4 || !equalFold(version[:4], "SIP/") {
+		m.fail(ErrStartLine, q)
+		return false
+	}
+	m.Version = span(q, v)
+	u := p + 1
+	m.RequestURI = span(u, max(q-1, u))
+	m.URI = URI{}
+	dot := 4
+	for dot < len(version) && isDigit(version[dot]) {
+		dot++
+	}
+	if dot == 4 || dot+1 >= len(version) || version[dot] != '.' || !isNumber(version[dot+1:]) {
+		m.fail(ErrStartLine, q)
+		return false
+	}
+	if string(version[4:]) != "2.0" {
+		m.fail(ErrVersion, q)
+	}
+	switch {
+	case u >= q-1 || v < e || b[u] == ' ' || b[q-2] == ' ':
+		// RFC 4475 sections 3.1.2.9 and 3.1.2.10: what would be forwarded has to be right
+		m.fail(ErrRequestLine, p)
+	default:
+		if at, ok := parseURI(b, &m.nt, u, q-1, uriWhole, &m.URI); !ok {
+			m.fail(ErrRequestURI, at)
+		}
+	}
+	return true
+}

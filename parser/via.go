@@ -1,0 +1,146 @@
+package parser
+
+import "encoding/binary"
+
+// ParseVia takes apart the Via value in s, which holds one value and no comma behind it. It borrows b.
+// A fault in the parameters is ErrViaParams; transport and sent-by are filled then.
+func ParseVia(b []byte, s Span, v *Via) Error {
+	end, err := parseVia(b, &noBitmap, int(s.Off), s.End(), v)
+	if err.Code == ErrNone && end < s.End() {
+		err = Error{ErrViaParams, uint32(end)}
+	}
+	return err
+}
+
+// parseVia takes apart the first value of b[s:e], which has no LWS at its ends, and returns its end: e, or
+// a comma.
+func parseVia(b []byte, nt *bitmap, s, e int, v *Via) (int, Error) {
+	*v = Via{}
+	i := s
+	if e-s >= 8 && binary.LittleEndian.Uint64(b[s:])|0x202020 == 's'|'i'<<8|'p'<<16|'/'<<24|'2'<<32|'.'<<40|'0'<<48|'/'<<56 {
+		i = s + 8
+	} else {
+		// protocol-name SLASH protocol-version SLASH, each SLASH with LWS around it
+		for range 2 {
+			p := nt.next(b, i, e)
+			if p == i {
+				return p, Error{ErrVia, uint32(p)}
+			}
+			p = skipSpace(b, p, e)
+			if p == e || b[p] != '/' {
+				return p, Error{ErrVia, uint32(p)}
+			}
+			i = p + 1
+		}
+	}
+	if i < e && isSpace(b[i]) {
+		i = skipSpace(b, i, e)
+	}
+	p := nt.next(b, i, e)
+	if p == i || p == e || !isSpace(b[p]) {
+		return p, Error{ErrVia, uint32(p)}
+	}
+	v.Transport = span(i, p)
+
+	// sent-by
+	i = p + 1
+	if i < e && isSpace(b[i]) {
+		i = skipSpace(b, i, e)
+	}
+	p = nt.next(b, i, e)
+	if p == i {
+		if p == e || b[p] != '[' {
+			return p, Error{ErrVia, uint32(p)}
+		}
+		for p++; p < e && classes[b[p]]&classHost != 0; p++ {
+		}
+		if p == e || b[p] != ']' || p == i+1 {
+			return p, Error{ErrVia, uint32(p)}
+		}
+		p++
+	}
+	v.Host = span(i, p)
+	if p < e && isSpace(b[p]) {
+		p = skipSpace(b, p, e)
+	}
+	if p < e && b[p] == ':' {
+		i = p + 1
+		if i < e && isSpace(b[i]) {
+			i = skipSpace(b, i, e)
+		}
+		n := 0
+		for p = i; p < e && isDigit(b[p]) && p-i < maxDigits; p++ {
+			n = min(n*10+int(b[p]-'0'), 1<<16)
+		}
+		if p == i || n > 65535 {
+			return i, Error{ErrVia, uint32(i)}
+		}
+		v.Port = uint16(n)
+		if p < e && isSpace(b[p]) {
+			p = skipSpace(b, p, e)
+		}
+	}
+
+	// via-params
+	for p < e && b[p] == ';' {
+		var ok bool
+		if p, ok = v.parseParam(b, nt, p+1, e); !ok {
+			v.Value = span(s, trimSpace(b, s, p))
+			return p, Error{ErrViaParams, uint32(p)}
+		}
+	}
+	v.Value = span(s, trimSpace(b, s, p))
+	v.LastValue = p == e
+	if p < e && b[p] != ',' {
+		return p, Error{ErrViaParams, uint32(p)}
+	}
+	return p, Error{}
+}
+
+func (v *Via) parseParam(b []byte, nt *bitmap, p, e int) (int, bool) {
+	name, value, hasValue, p, ok := parseParam(b, nt, p, e)
+	if !ok {
+		return p, false
+	}
+	n := b[name.Off:name.End()]
+	switch len(n) {
+	case 6:
+		if equalFold(n, "branch") {
+			if v.HasBranch {
+				return p, false
+			}
+			v.HasBranch, v.Branch = true, value
+			v.Cookie = value.Len >= 7 && equalFold(b[value.Off:value.Off+7], "z9hG4bK")
+		}
+	case 5:
+		switch {
+		case equalFold(n, "rport"):
+			if v.HasRPort {
+				return p, false
+			}
+			v.HasRPort, v.RPortName, v.RPort = true, name, value
+		case equalFold(n, "maddr"):
+			if !v.Maddr.Empty() {
+				return p, false
+			}
+			v.Maddr = value
+		}
+	case 8:
+		if equalFold(n, "received") {
+			if !v.Received.Empty() {
+				return p, false
+			}
+			v.Received = value
+		}
+	case 3:
+		if equalFold(n, "ttl") {
+			ttl, good := ParseUint(value.In(b), 255)
+			if !good || v.HasTTL {
+				return p, false
+			}
+			v.HasTTL, v.TTL = true, uint8(ttl)
+		}
+	}
+	_ = hasValue
+	return p, true
+}
