@@ -69,15 +69,22 @@ type Params struct {
 	b   []byte
 	at  int
 	end int
+	uri bool
 	Err Error // set when the walk ended at a malformed parameter
 }
 
-// ParamsOf starts a walk. It borrows b.
+// ParamsOf starts a walk over the parameters of a header field. It borrows b.
 func ParamsOf(b []byte, s Span) Params { return Params{b: b, at: int(s.Off), end: s.End()} }
+
+// URIParamsOf starts a walk over the parameters of a URI: more characters may stand in them, but neither LWS nor quoted
+// strings. It borrows b.
+func URIParamsOf(b []byte, s Span) Params {
+	return Params{b: b, at: int(s.Off), end: s.End(), uri: true}
+}
 
 // Next is the next parameter; hasValue tells ";x=" from ";x". A quoted value keeps its quotes.
 func (w *Params) Next() (name, value Span, hasValue, ok bool) {
-	if w.at < w.end && isSpace(w.b[w.at]) {
+	if w.at < w.end && isSpace(w.b[w.at]) && !w.uri {
 		w.at = skipSpace(w.b, w.at, w.end)
 	}
 	if w.at >= w.end {
@@ -86,6 +93,19 @@ func (w *Params) Next() (name, value Span, hasValue, ok bool) {
 	if w.b[w.at] != ';' {
 		w.fail(w.at)
 		return
+	}
+	if w.uri {
+		p := w.at + 1
+		q, r := splitURIParam(w.b, &noBitmap, p, w.end)
+		if q == p {
+			w.fail(p)
+			return
+		}
+		name, w.at = span(p, q), r
+		if q < r {
+			value, hasValue = span(q+1, r), true
+		}
+		return name, value, hasValue, true
 	}
 	name, value, hasValue, w.at, ok = parseParam(w.b, &noBitmap, w.at+1, w.end)
 	if ok && w.at < w.end && w.b[w.at] == ',' {
@@ -102,15 +122,23 @@ func (w *Params) fail(at int) {
 	w.at = w.end
 }
 
-// Param finds a parameter by name, in any case. The value of one without "=" is empty.
+// Param finds a parameter of a header field by name, in any case. The value of one without "=" is empty.
 func Param(b []byte, params Span, name string) (value Span, ok bool) {
-	w := ParamsOf(b, params)
+	return ParamsOf(b, params).find(name)
+}
+
+// URIParam finds a parameter of a URI likewise.
+func URIParam(b []byte, params Span, name string) (value Span, ok bool) {
+	return URIParamsOf(b, params).find(name)
+}
+
+func (w Params) find(name string) (Span, bool) {
 	for {
 		n, v, _, more := w.Next()
 		if !more {
 			return Span{}, false
 		}
-		if equalFold(n.In(b), name) {
+		if equalFold(n.In(w.b), name) {
 			return v, true
 		}
 	}

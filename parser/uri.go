@@ -158,22 +158,31 @@ func (u *URI) parseUserinfo(b []byte, nt *bitmap, i, at int) int {
 	return -1
 }
 
-// parseParam reads one uri-parameter from p, behind its ';'. It returns the end, or the place of the fault.
-func (u *URI) parseParam(b []byte, nt *bitmap, p, e int) (int, bool) {
-	q := nt.next(b, p, e)
+// splitURIParam reads one uri-parameter from p, behind its ';': its name is b[p:q], and its value, if b[q] is '=', b[q+1:r]; it ends
+// at r. A value may hold '=', which the grammar has only escaped, for the base64 of the wild.
+func splitURIParam(b []byte, nt *bitmap, p, e int) (q, r int) {
+	q = nt.next(b, p, e)
 	for q < e && classes[b[q]]&classParam != 0 {
 		q = nt.next(b, q+1, e)
 	}
+	if q == e || b[q] != '=' {
+		return q, q
+	}
+	r = nt.next(b, q+1, e)
+	for r < e && (classes[b[r]]&classParam != 0 || b[r] == '=') {
+		r = nt.next(b, r+1, e)
+	}
+	return q, r
+}
+
+// parseParam reads one uri-parameter from p, behind its ';'. It returns the end, or the place of the fault.
+func (u *URI) parseParam(b []byte, nt *bitmap, p, e int) (int, bool) {
+	q, r := splitURIParam(b, nt, p, e)
 	if q == p {
 		return p, false
 	}
 	var v Span
-	r := q
-	if q < e && b[q] == '=' {
-		r = nt.next(b, q+1, e)
-		for r < e && (classes[b[r]]&classParam != 0 || b[r] == '=') {
-			r = nt.next(b, r+1, e)
-		}
+	if q < r {
 		v = span(q+1, r)
 	}
 	// "any given parameter-name MUST NOT appear more than once", RFC 3261 section 19.1.1.

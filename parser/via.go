@@ -22,6 +22,7 @@ func parseVia(b []byte, nt *bitmap, s, e int, v *Via) (int, Error) {
 	} else {
 		// protocol-name SLASH protocol-version SLASH, each SLASH with LWS around it
 		for range 2 {
+			i = skipSpace(b, i, e)
 			p := nt.next(b, i, e)
 			if p == i {
 				return p, Error{ErrVia, uint32(p)}
