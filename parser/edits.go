@@ -67,9 +67,12 @@ func (e *Edits) add(x edit) {
 
 // AppendTo appends src[:end] with the edits done to dst. dst must not overlap src.
 // Parts of src that two edits remove are removed once; an edit behind end is taken to be at end.
-func (e *Edits) AppendTo(dst, src []byte, end int) []byte {
+func (e *Edits) AppendTo(dst, src []byte, end int) []byte { return e.AppendRange(dst, src, 0, end) }
+
+// AppendRange is AppendTo for src[from:end]; no edit may lie before from.
+func (e *Edits) AppendRange(dst, src []byte, from, end int) []byte {
 	src = src[:min(end, len(src))]
-	at := 0
+	at := from
 	for i := range e.n {
 		x := &e.edit[i]
 		dst, at = appendEdit(dst, src, at, int(x.at), int(x.n), e.Text[x.text:x.text+x.length])
