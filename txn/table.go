@@ -1,0 +1,196 @@
+package txn
+
+import "sync/atomic"
+
+// The table finds contexts by key: a fixed number of buckets, each a list through the contexts
+// themselves (Harris). Every head and every link is one word of the same layout:
+//
+//	bits  0 to 31   1 + slot of the next context; 0: end of the list
+//	bits 32 to 62   tag: the top bits of that context's hash, so that most others are passed over
+//	                without touching them
+//	bit  63         in a link: the context that holds this link is being removed, and the link frozen
+//
+// Legal transitions, all by CAS but the first:
+//
+//	a new link   -> the head seen           store, before the context is published
+//	head h       -> new context             insert, at the head only; publishes key and claim word.
+//	                                        h is the head that the search for the key began with, so
+//	                                        between search and insert nobody else inserted
+//	link w       -> w with bit 63           by the loop that ended the context (claim.go: end)
+//	head or link -> link of its successor   unlink, of a successor whose link has bit 63
+//
+// A look-up only reads: it passes over contexts that are being removed and needs no second try for
+// them. A context's slot is reused after a grace period (epoch.go), so the words never mean another
+// context than the one they were read for.
+
+// Key is a transaction's key, 128 bits over what RFC 3261 section 17.2.3 compares, made with a secret.
+type Key struct {
+	Hash  uint64 // bucket by the low bits, tag by the high ones
+	Check uint64
+}
+
+const (
+	removing = 1 << 63
+	tagShift = 33 // of a hash: what is left are the 31 bits of the tag
+)
+
+// Match looks for the context with key k: Claimed, Busy (then also returned, for Post), or Gone.
+func (l *Local) Match(k Key) (*ResponseContext, Outcome) {
+	l.Busy()
+	for {
+		c, w := l.find(atomic.LoadUint64(l.store.bucket(k.Hash)), k)
+		if c == nil {
+			return nil, Gone
+		}
+		if o := tryClaim(c, w); o != Gone {
+			return c, o
+		}
+	}
+}
+
+// MatchOrCreate is Match, but makes the context when there is none: Created, or Full. When several
+// loops come with the same new key at once, exactly one is told Created.
+func (l *Local) MatchOrCreate(k Key) (*ResponseContext, Outcome) {
+	l.Busy()
+	var made *ResponseContext
+	bucket := l.store.bucket(k.Hash)
+	for {
+		head := atomic.LoadUint64(bucket)
+		if c, w := l.find(head, k); c != nil {
+			o := tryClaim(c, w)
+			if o == Gone {
+				continue // ended in this moment: it is passed over now
+			}
+			if made != nil {
+				l.uncreate(made)
+			}
+			return c, o
+		}
+		if made == nil {
+			if made = l.create(k); made == nil {
+				l.count[countFull]++
+				return nil, Full
+			}
+		}
+		atomic.StoreUint64(&made.link, head)
+		if atomic.CompareAndSwapUint64(bucket, head, k.Hash>>tagShift<<32|uint64(made.slot+1)) {
+			l.count[countCreated]++
+			return made, Created
+		}
+	}
+}
+
+// bucket is the head of the list for a hash.
+func (s *Store) bucket(hash uint64) *uint64 {
+	return &s.buckets[hash&uint64(len(s.buckets)-1)]
+}
+
+// find walks a list from the word at on to the live context with key k; w is its claim word.
+func (l *Local) find(at uint64, k Key) (c *ResponseContext, w uint64) {
+	tag := k.Hash >> tagShift
+	for uint32(at) != 0 {
+		c := l.store.contexts.at(uint32(at) - 1)
+		if at<<1>>33 == tag && c.hash == k.Hash && c.check == k.Check {
+			if w := atomic.LoadUint64(&c.claim); w&liveBit != 0 {
+				return c, w
+			}
+		}
+		at = atomic.LoadUint64(&c.link)
+	}
+	return nil, 0
+}
+
+// create makes a claimed context that nobody can find yet. Nil: full.
+func (l *Local) create(k Key) *ResponseContext {
+	if l.permits == 0 && !l.takePermits() || l.wheel.crowded() {
+		return nil
+	}
+	slot, ok := l.alloc(kindContext)
+	if !ok {
+		return nil
+	}
+	l.permits--
+	c := l.store.contexts.at(slot)
+	c.reset()
+	c.hash, c.check = k.Hash, k.Check
+	// Free slots have an even generation and nothing else in the word.
+	atomic.StoreUint64(&c.claim, (atomic.LoadUint64(&c.claim)+liveBit)|claimedBit)
+	return c
+}
+
+// uncreate takes back create: another loop put the same key in first.
+func (l *Local) uncreate(c *ResponseContext) {
+	atomic.StoreUint64(&c.claim, (atomic.LoadUint64(&c.claim)-liveBit)&^claimedBit)
+	l.putBack(kindContext, c.slot)
+	l.permits++
+}
+
+// reset zeroes what belongs to the holder of the claim.
+func (c *ResponseContext) reset() {
+	c.inbox, c.armed = 0, 0
+	c.Server = Machine{}
+	c.Upstream.Remote.IP, c.Upstream.Local = [16]byte{}, [16]byte{}
+	c.Upstream.Remote.Scope, c.Upstream.Remote.Port = 0, 0
+	c.Upstream.Conn, c.Upstream.Gen = 0, 0
+	c.Upstream.Listener, c.Upstream.Loop, c.Upstream.Proto = 0, 0, 0
+	c.Request, c.Response, c.Targets = Bytes{}, Bytes{}, Bytes{}
+	c.first, c.Wait = 0, 0
+	c.Decision, c.Status, c.Best = 0, 0, 0
+	c.Flags, c.Branches, c.Pending, c.Breadth, c.Method = 0, 0, 0, 0, 0
+}
+
+// takePermits takes a share of MaxTransactions for this loop, so that creating touches the shared
+// count once in a while only. The bound is strict; loops that hold shares make it a little early.
+func (l *Local) takePermits() bool {
+	for {
+		p := l.store.permits.Load()
+		n := min(int64(l.store.permitBatch), p)
+		if n <= 0 {
+			return false
+		}
+		if l.store.permits.CompareAndSwap(p, p-n) {
+			l.permits += uint32(n)
+			return true
+		}
+	}
+}
+
+// remove takes c, which has ended, out of its list. It retries only when another loop changed the
+// list first, and unlinks for others what it meets on its way.
+func (l *Local) remove(c *ResponseContext) {
+	for {
+		w := atomic.LoadUint64(&c.link)
+		if atomic.CompareAndSwapUint64(&c.link, w, w|removing) {
+			break
+		}
+	}
+	for !l.unlink(c) {
+	}
+}
+
+// unlink walks the list of c once and unlinks everything on the way that is being removed. True: c
+// is not in the list any more, by this loop's doing or another's.
+func (l *Local) unlink(c *ResponseContext) bool {
+	before := l.store.bucket(c.hash)
+	for {
+		at := atomic.LoadUint64(before)
+		if at&removing != 0 {
+			return false // the context before is being removed too: begin again and unlink it first
+		}
+		if uint32(at) == 0 {
+			return true
+		}
+		here := l.store.contexts.at(uint32(at) - 1)
+		next := atomic.LoadUint64(&here.link)
+		if next&removing == 0 {
+			before = &here.link
+			continue
+		}
+		if !atomic.CompareAndSwapUint64(before, at, next&^removing) {
+			return false
+		}
+		if here == c {
+			return true
+		}
+	}
+}
