@@ -7,6 +7,7 @@ package config
 
 import (
 	"net/netip"
+	"strconv"
 	"time"
 )
 
@@ -55,6 +56,18 @@ type HostPort struct {
 func (h HostPort) Addr() (addr netip.Addr, ok bool) {
 	addr, err := netip.ParseAddr(h.Host)
 	return addr, err == nil
+}
+
+// String is HOST or HOST:PORT, an IPv6 address in brackets.
+func (h HostPort) String() string {
+	host := h.Host
+	if addr, ok := h.Addr(); ok && addr.Is6() {
+		host = "[" + host + "]"
+	}
+	if h.Port == 0 {
+		return host
+	}
+	return host + ":" + strconv.Itoa(int(h.Port))
 }
 
 // Admin is where the HTTP service for people and programs listens: one of the two is set.

@@ -102,8 +102,8 @@ var settingCases = map[string]struct {
 			"sip:gw.example.com:5060;transport=udp;lr": HostPort{"gw.example.com", 5060},
 		},
 		wrong: map[string]string{
-			"192.0.2.10:5060": `begin with "sip:"`, "sips:192.0.2.10": "TLS", "sip:bob@192.0.2.10": "without user", "sip:192.0.2.10?a=b": "without user", "tel:+1": `begin with "sip:"`,
-			"sip:192.0.2.10;transport=tcp": "transport=tcp", "sip:2001:db8::1": "brackets", "sip:": "host is missing", "sip:0.0.0.0": "no address to send to", "sip:192.0.2.10:0": "port 0",
+			"192.0.2.10:5060": `must be "sip:" and a host`, "sips:192.0.2.10": "TLS", "sip:bob@192.0.2.10": "without user", "sip:192.0.2.10?a=b": "without user", "tel:+1": `must be "sip:" and a host`,
+			"sip:192.0.2.10;transport=tcp": "transport=tcp", "sip:2001:db8::1": "brackets", "sip:": "and a host", "sip::5060": "no SIP URI", "sip:0.0.0.0": "no address to send to", "sip:192.0.2.10:0": "port 0",
 		},
 	},
 	"mode": {
@@ -143,7 +143,7 @@ var settingCases = map[string]struct {
 	},
 	"timer-c": {
 		get:   func(c *Config) any { return c.TimerC },
-		right: map[string]any{"181s": 181 * time.Second, "2s": 2 * time.Second, "3h": 3 * time.Hour},
+		right: map[string]any{"185s": 185 * time.Second, "2s": 2 * time.Second, "3h": 3 * time.Hour},
 		wrong: map[string]string{"0s": "not within", "4h": "not within", "180": "no duration"},
 	},
 	"max-transactions": {
@@ -272,7 +272,7 @@ func TestDefaults(t *testing.T) {
 	want := &Config{
 		Listeners: []Listener{{Addr: addr("127.0.0.1:5060")}},
 		Mode:      Stateful, RecordRoute: RecordAuto,
-		T1: 500 * time.Millisecond, T2: 4 * time.Second, T4: 5 * time.Second, TimerC: 181 * time.Second,
+		T1: 500 * time.Millisecond, T2: 4 * time.Second, T4: 5 * time.Second, TimerC: 185 * time.Second,
 		MaxTransactions: 8_000_000, Loops: min(runtime.NumCPU(), runtime.GOMAXPROCS(0), 64), UDPIO: UDPIO(defaultUDPIO()), UDPReceiveBuffer: 4 << 20,
 		DataDir: c.DataDir, Admin: Admin{UnixPath: c.DataDir + "/admin.sock"}, Drain: 5 * time.Second, LogLevel: LogInfo, LogFormat: LogText,
 	}

@@ -25,6 +25,8 @@ const (
 	// A unix socket path must fit sockaddr_un with its final zero: 108 bytes on Linux, 104 on the BSDs.
 	maxUnixPath = 103
 
+	maxNextHop = 512 // a host name has at most 253 characters
+
 	minSecret     = 32   // characters; 32 hexadecimal digits are 128 bits
 	maxSecretFile = 4096 // bytes; two lines and room for comments
 )

@@ -189,3 +189,16 @@ func (d *draft) warnUnknown() {
 		}
 	}
 }
+
+// FlagError says of an error of the flag parser how it would be right.
+func FlagError(err error) error {
+	var missing *pflag.ValueRequiredError
+	if errors.As(err, &missing) {
+		for s := range settings {
+			if s.name == missing.GetSpecifiedName() {
+				return Problem{Setting: s.name, Err: errors.New("the value is missing"), Example: s.example}
+			}
+		}
+	}
+	return err
+}

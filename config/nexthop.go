@@ -1,32 +1,18 @@
 package config
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
-	"strings"
+
+	"sipedge/parser"
 )
 
 // setNextHop reads sip:HOST[:PORT][;transport=udp][;lr].
 func setNextHop(d *draft, s string) error {
-	scheme, rest, ok := strings.Cut(s, ":")
-	switch scheme = strings.ToLower(scheme); {
-	case scheme == "sips":
-		return fmt.Errorf("sips needs TLS, which is not a transport of this version")
-	case !ok || scheme != "sip":
-		return fmt.Errorf("it must begin with %q", "sip:")
-	case strings.ContainsAny(rest, "@?"):
-		return fmt.Errorf("a next hop is a host and a port, without user and headers")
-	}
-	hostport, params, _ := strings.Cut(rest, ";")
-	h, err := parseHostPort(hostport)
+	h, err := parseNextHop([]byte(s))
 	if err != nil {
 		return err
-	}
-	if params != "" {
-		for p := range strings.SplitSeq(strings.ToLower(params), ";") {
-			if p != "lr" && p != "transport=udp" {
-				return fmt.Errorf("parameter %q is not supported here", p)
-			}
-		}
 	}
 	if addr, isIP := h.Addr(); isIP && (addr.IsUnspecified() || addr.IsMulticast()) {
 		return fmt.Errorf("%s is no address to send to", addr)
@@ -35,4 +21,35 @@ func setNextHop(d *draft, s string) error {
 	}
 	d.cfg.NextHop = &h
 	return nil
+}
+
+func parseNextHop(b []byte) (HostPort, error) {
+	if len(b) > maxNextHop {
+		return HostPort{}, fmt.Errorf("it has more than %d characters", maxNextHop)
+	}
+	var u parser.URI
+	perr := parser.ParseURI(b, parser.Span{Len: uint16(len(b))}, &u)
+	switch {
+	case u.SchemeIs == parser.SchemeSIPS:
+		return HostPort{}, errors.New("sips needs TLS, which is not a transport of this version")
+	case u.SchemeIs != parser.SchemeSIP:
+		return HostPort{}, fmt.Errorf("it must be %q and a host", "sip:")
+	case perr.Code != 0:
+		return HostPort{}, fmt.Errorf("it is no SIP URI from character %d on (an IPv6 address needs brackets)", perr.Off+1)
+	case u.HasUser || !u.Headers.Empty():
+		return HostPort{}, errors.New("a next hop is a host and a port, without user and headers")
+	}
+	params := parser.URIParamsOf(b, u.Params)
+	for {
+		name, value, _, ok := params.Next()
+		if !ok {
+			break
+		}
+		n, v := name.In(b), value.In(b)
+		if !bytes.EqualFold(n, []byte("lr")) && !(bytes.EqualFold(n, []byte("transport")) && bytes.EqualFold(v, []byte("udp"))) {
+			return HostPort{}, fmt.Errorf("parameter %s=%s is not supported here", n, v)
+		}
+	}
+	// The rules for a host are those of every other setting.
+	return parseHostPort(string(b[u.Host.Off:max(u.Host.End(), u.PortSpan.End())]))
 }

@@ -115,7 +115,7 @@ var groups = []group{
 		{
 			name: "timer-c", arg: "DURATION",
 			usage:   "How long a called party may ring without a further provisional response (RFC 3261 section 16.6 step 11).",
-			example: "181s", def: is("181s"), set: duration(func(c *Config) *time.Duration { return &c.TimerC }, minT1, maxTimerC),
+			example: "185s", def: is("185s"), set: duration(func(c *Config) *time.Duration { return &c.TimerC }, minT1, maxTimerC),
 		},
 		{
 			name: "max-transactions", arg: "N",
