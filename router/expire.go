@@ -1,0 +1,194 @@
+package router
+
+import (
+	"sipedge/parser"
+	"sipedge/transport"
+	"sipedge/txn"
+)
+
+// Expire runs the timers that are due, a bounded number of them, and tells when the next is.
+func (w *Worker) Expire(now transport.Instant) transport.Instant {
+	w.now = now
+	for range maxDuePerCall {
+		ref, deadline, ok := w.local.Due(now)
+		if !ok {
+			break
+		}
+		w.dirty = true
+		w.fire(ref, deadline)
+	}
+	next := w.local.NextDeadline()
+	if w.dirty {
+		if w.announce(now) {
+			w.dirty = false
+		} else {
+			next = earlier(next, w.announced.Add(publishEvery))
+		}
+	}
+	return next
+}
+
+// fire is one due entry of the wheel.
+func (w *Worker) fire(ref txn.Ref, deadline transport.Instant) {
+	defer w.barrier()
+	c, outcome := w.local.Claim(ref)
+	if outcome == txn.Busy {
+		outcome = w.local.Post(c, &txn.Event{Kind: txn.EventExpired, At: deadline})
+	}
+	if outcome != txn.Claimed {
+		return
+	}
+	w.claimed = c
+	w.expire(c, deadline)
+	w.settle(c)
+}
+
+// expire does what is due in c, when the entry that fired is the one that counts. A timer that was
+// stopped or moved since the entry was armed is not due.
+func (w *Worker) expire(c *txn.ResponseContext, deadline transport.Instant) {
+	if !w.local.Fired(c, deadline) {
+		return
+	}
+	act := c.Server.Expire(w.now, w.timers)
+	if act&txn.SendTrying != 0 && c.Request.Len > 0 { // RFC 4320 section 4.1
+		b := w.local.Bytes(c.Request)
+		parser.Parse(b, &w.kept)
+		w.transmitTrying(c, &w.kept, b)
+	}
+	if act&txn.Resend != 0 {
+		w.resend(c) // Timer G
+	}
+	if c.Wait != 0 && c.Wait <= w.now {
+		w.waited(c)
+	}
+	for br := w.local.First(c); br != nil; {
+		next := w.local.Next(br)
+		w.expireBranch(c, br)
+		br = next
+	}
+}
+
+func (w *Worker) expireBranch(c *txn.ResponseContext, br *txn.ClientTransaction) {
+	act := br.Main.Expire(w.now, w.timers)
+	if act&txn.Resend != 0 && c.Request.Len > 0 && br.Edits.Len > 0 { // Timer A or E
+		w.n.Resent++
+		w.n.RequestsOut++
+		w.send(&br.Flow, parser.AppendEdited(w.loop.Buffer(), w.local.Bytes(c.Request), int(c.Request.Len), w.local.Bytes(br.Edits)))
+	}
+	if act&txn.InformTimeout != 0 { // Timer B or F
+		w.n.Timeouts++
+		w.branchEnded(c, br, statusRequestTimeout)
+	}
+	if br.Cancel.State != txn.None && br.Cancel.Expire(w.now, w.timers)&txn.Resend != 0 {
+		w.n.Resent++
+		w.transmitCancel(c, br)
+	}
+	if br.TimerC != 0 && br.TimerC <= w.now {
+		w.timerC(c, br)
+	}
+	if br.Main.State == txn.Terminated && c.Server.Kind == txn.NonInviteServer && c.Pending == 0 && c.Status >= 200 {
+		w.local.DropBranch(c, br) // after Timer K: only the last response is still needed
+	}
+}
+
+// timerC is RFC 3261 section 16.8: "If the client transaction has received a provisional response, the proxy
+// MUST generate a CANCEL request matching that transaction. If the client transaction has not received a
+// provisional response, the proxy MUST behave as if the transaction received a 408 (Request Timeout) response."
+func (w *Worker) timerC(c *txn.ResponseContext, br *txn.ClientTransaction) {
+	br.TimerC = 0
+	if br.Main.State == txn.Proceeding {
+		br.Flags |= branchCancel
+		w.sendCancel(c, br)
+		return
+	}
+	w.n.Timeouts++
+	br.Main = txn.Machine{Kind: br.Main.Kind, State: txn.Terminated}
+	w.branchEnded(c, br, statusRequestTimeout)
+}
+
+// branchEnded is for a branch that ends without a final response from downstream.
+func (w *Worker) branchEnded(c *txn.ResponseContext, br *txn.ClientTransaction, status uint16) {
+	if br.Status != 0 {
+		return
+	}
+	br.Status = status
+	br.TimerC = 0
+	c.Pending--
+	c.Breadth += br.Breadth
+	w.failure(c, br, nil, nil)
+}
+
+// waited is for a suspended decision that got no answer in time.
+func (w *Worker) waited(c *txn.ResponseContext) {
+	c.Wait = 0
+	c.Flags &^= flagSuspended
+	c.Decision++ // an answer from now on is late
+	w.answer(c, statusServerTimeout, noCause)
+}
+
+// SendFailed takes in a transport error: the branch in what was sent tells whom it concerns.
+func (w *Worker) SendFailed(to transport.Flow, b []byte, _ transport.Failure, now transport.Instant) {
+	defer w.barrier()
+	w.now, w.dirty = now, true
+	branch, ok := branchOf(b)
+	if !ok {
+		return // a response: "it drops the response", RFC 3261 section 16.9
+	}
+	id, kind, ok := w.keys.ReadBranch(branch)
+	if !ok || kind != txn.BranchTransaction {
+		return
+	}
+	c, outcome := w.local.Claim(id.Ref)
+	if outcome == txn.Busy {
+		outcome = w.local.Post(c, &txn.Event{Kind: txn.EventSendFailed, From: to, Branch: id.Index})
+	}
+	if outcome != txn.Claimed {
+		return
+	}
+	w.claimed = c
+	w.branchFailed(c, id.Index, &to)
+	w.settle(c)
+}
+
+// branchFailed is RFC 3261 section 16.9: "If the transport layer notifies a proxy of an error when it tries
+// to forward a request, the proxy MUST behave as if the forwarded request received a 503 (Service
+// Unavailable) response."
+func (w *Worker) branchFailed(c *txn.ResponseContext, index uint8, to *transport.Flow) {
+	br := w.local.Branch(c, index)
+	if br == nil || br.Flow.Remote != to.Remote {
+		return
+	}
+	if br.Main.Step(txn.TransportError, w.now, w.timers)&txn.InformTransportError == 0 {
+		return
+	}
+	w.n.TransportErrors++
+	w.branchEnded(c, br, statusUnavailable)
+}
+
+// branchOf finds the branch in the first Via of a request that we sent, of which b is the beginning. Our
+// Via is the first header line, so it is there even in the little that an ICMP error returns.
+func branchOf(b []byte) (branch []byte, ok bool) {
+	if len(b) > 8 && string(b[:8]) == "SIP/2.0 " {
+		return nil, false
+	}
+	const mark = ";branch="
+	lines := 0
+	for i := 0; i+len(mark) < len(b); i++ {
+		if b[i] == '\n' {
+			if lines++; lines == 2 {
+				return nil, false
+			}
+		}
+		if b[i] != ';' || lines != 1 || string(b[i:i+len(mark)]) != mark {
+			continue
+		}
+		j := i + len(mark)
+		for k := j; k < len(b); k++ {
+			if b[k] == '\r' || b[k] == ';' {
+				return b[j:k:k], true
+			}
+		}
+		return nil, false
+	}
+	return nil, false
+}

@@ -1,0 +1,30 @@
+package router
+
+import "time"
+
+const (
+	// MaxTargets bounds the branches of one request. RFC 5393 section 5 lets a request spread to 60
+	// at once over all proxies; 32 is what a subscriber's plan can use, and the index is 5 bits of the branch.
+	MaxTargets = 32
+	// maxTargetText bounds the URIs of a target set: 32 URIs of 250 bytes fill it.
+	maxTargetText = 8 << 10
+	// maxBreadth is our "maximum allowable Incoming Max-Breadth value" (RFC 5393 section 5.3.3),
+	// and the value that a request without the header is given: 60, as that section recommends.
+	maxBreadth = 60
+	// maxAnswers bounds the answers of decisions that wait for one loop: more than can be in
+	// flight at once from any sensible pool of workers.
+	maxAnswers = 1 << 16
+	// defaultDecisionTimeout bounds a suspended decision. A caller hears nothing but 100 meanwhile.
+	defaultDecisionTimeout = 5 * time.Second
+	// retryAfter is what a 503 of ours asks for, in seconds: long enough to spread a crowd,
+	// short enough that a phone tries again.
+	retryAfter = "5"
+	// maxKeepAlive is the longest datagram that counts as a keep-alive when it holds nothing
+	// but CR, LF and NUL: a double CRLF (RFC 5626 section 3.5.1) and what phones make of it.
+	maxKeepAlive = 8
+	// publishEvery is how often a busy worker's counters become visible to others.
+	publishEvery = 20 * time.Millisecond
+	// maxDuePerCall bounds the timers run in one Expire, so that packets are not kept waiting
+	// behind a burst of them.
+	maxDuePerCall = 256
+)

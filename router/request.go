@@ -1,0 +1,299 @@
+package router
+
+import (
+	"sipedge/parser"
+	"sipedge/transport"
+	"sipedge/txn"
+)
+
+// Facts about a ResponseContext, in txn.ResponseContext.Flags.
+const (
+	flagAnswered  txn.Flags = 1 << iota // counted as having had a final response
+	flagTrying                          // the last response was our own 100
+	flagCancelled                       // upstream has cancelled the request (RFC 3261 section 16.10)
+	flagSuspended                       // a decision is awaited
+	flagGlobal                          // a 6xx has come: no more targets (RFC 3261 section 16.7 step 5)
+)
+
+// request takes in a request that could be read.
+func (w *Worker) request(from *transport.Flow, m *parser.Message, b []byte) {
+	// "Any other components, well-formed or not, SHOULD be ignored and remain unchanged when the message is
+	// forwarded." RFC 3261 section 16.3 step 1. A proxy has no use for Contact.
+	if m.Err.Code != 0 && m.Err.Code != parser.ErrContact {
+		w.malformed(from, m, b)
+		return
+	}
+	if w.cfg.Mode == Stateless {
+		w.relay(from, m, b)
+		return
+	}
+	key := w.keys.ServerKey(m, b)
+	var c *txn.ResponseContext
+	var outcome txn.Outcome
+	switch m.Method {
+	case parser.MethodAck, parser.MethodCancel:
+		// Both belong to an INVITE's transaction (RFC 3261 sections 17.2.3 and 9.2) and never make one.
+		c, outcome = w.local.Match(key)
+		if outcome == txn.Gone && !m.Via.Cookie {
+			if key, ok := w.keys.InDialogAckKey(m, b); ok {
+				c, outcome = w.local.Match(key)
+			}
+		}
+	default:
+		if f := w.validate(m, b, from); f.status != 0 {
+			w.reject(from, m, b, f)
+			return
+		}
+		c, outcome = w.local.MatchOrCreate(key)
+	}
+	if outcome == txn.Busy {
+		outcome = w.local.Post(c, &txn.Event{
+			Kind: txn.EventRequest, From: *from, Data: b[:m.Len],
+			Droppable: m.Method != parser.MethodCancel,
+		})
+		if outcome == txn.Busy {
+			return
+		}
+	}
+	switch outcome {
+	case txn.Created:
+		w.claimed = c
+		w.begin(c, from, m, b)
+		w.settle(c)
+	case txn.Claimed:
+		w.claimed = c
+		w.requestAgain(c, from, m, b)
+		w.settle(c)
+	case txn.Gone:
+		switch {
+		case m.Method == parser.MethodAck || m.Method == parser.MethodCancel:
+			// An ACK of a 2xx is a transaction of its own that nobody answers (RFC 3261 section 17.1.1.3), so
+			// there is nothing to keep. "If a response context is not found, the element does not have any knowledge of
+			// the request to apply the CANCEL to. It MUST statelessly forward the CANCEL request" section 16.10.
+			w.relay(from, m, b)
+		}
+		// Otherwise the context ended between Busy and Post: the sender's next copy begins anew.
+	case txn.Full:
+		w.n.StoreFull++
+		if m.Method != parser.MethodAck {
+			w.reject(from, m, b, fault{statusUnavailable, causeBusy})
+		}
+	}
+}
+
+// requestAgain is for a request that matched a context: a retransmission, an ACK or a CANCEL.
+func (w *Worker) requestAgain(c *txn.ResponseContext, from *transport.Flow, m *parser.Message, b []byte) {
+	switch m.Method {
+	case parser.MethodAck:
+		if c.Server.State == txn.Accepted || c.Status >= 200 && c.Status < 300 {
+			// The ACK of a 2xx from a client that gave it the INVITE's branch (RFC 2543): it is for the UAS.
+			w.relay(from, m, b)
+			return
+		}
+		c.Server.Step(txn.RecvACK, w.now, w.timers)
+		if c.Server.State == txn.Confirmed {
+			w.local.Drop(&c.Response)
+		}
+	case parser.MethodCancel:
+		w.cancelled(c, from, m, b)
+	default:
+		w.n.Absorbed++
+		if c.Server.Step(txn.RecvRequest, w.now, w.timers)&txn.Resend != 0 {
+			w.resend(c)
+		}
+	}
+}
+
+// resend sends the last response upstream once more.
+func (w *Worker) resend(c *txn.ResponseContext) {
+	buf := w.loop.Buffer()
+	switch {
+	case c.Response.Len > 0:
+		buf = append(buf, w.local.Bytes(c.Response)...)
+	case c.Flags&flagTrying != 0 && c.Request.Len > 0:
+		b := w.local.Bytes(c.Request)
+		parser.Parse(b, &w.kept)
+		buf = w.appendResponse(buf, &w.kept, b, &c.Upstream.Remote, statusTrying, noCause)
+	default:
+		return
+	}
+	w.n.Resent++
+	w.n.ResponsesOut++
+	w.send(&c.Upstream, buf)
+}
+
+// begin is the way of a new request into its context.
+func (w *Worker) begin(c *txn.ResponseContext, from *transport.Flow, m *parser.Message, b []byte) {
+	w.n.Begun++
+	kind := txn.NonInviteServer
+	if m.Method == parser.MethodInvite {
+		kind = txn.InviteServer
+	}
+	c.Method = uint8(m.Method)
+	c.Server.Start(kind, from.Proto.Reliable(), w.now, w.timers)
+	c.Upstream = w.upstreamFlow(from, m, b)
+
+	f := w.preprocess(m, b, from)
+	if f.status == 0 && !w.routing.inDialog && w.core.draining.Load() {
+		f = fault{statusUnavailable, causeBusy}
+	}
+	if f.status == 0 {
+		var waits bool
+		if f, waits = w.decide(c, from, m, b); waits {
+			return
+		}
+	}
+	if f.status == 0 {
+		f = w.start(c, from, m, b)
+	}
+	if f.status != 0 {
+		w.reject(from, m, b, f)
+		c.Server.State = txn.Terminated
+		c.Wait = 0
+	}
+}
+
+// decide finds the targets (RFC 3261 section 16.5). waits says that the answer will come later, and
+// that c is kept for it.
+func (w *Worker) decide(c *txn.ResponseContext, from *transport.Flow, m *parser.Message, b []byte) (f fault, waits bool) {
+	w.targets.Reset()
+	if w.cfg.Decide != nil {
+		q := Query{Message: m, Bytes: b, From: *from, InDialog: w.routing.inDialog, Now: w.now, Loop: w.id}
+		if c != nil {
+			c.Decision++
+			q.Ref, q.Decision = c.Ref(), c.Decision
+		}
+		switch w.cfg.Decide(&q, &w.targets) {
+		case Forward:
+			if w.targets.n == 0 {
+				return fault{status: statusNotFound}, false
+			}
+			return f, false
+		case Reject:
+			return fault{status: q.Status}, false
+		case Suspend:
+			if c == nil {
+				return f, true
+			}
+			return w.suspend(c, m, b)
+		}
+		w.targets.Reset()
+	}
+	return w.place(m, b, from), false
+}
+
+// start sends a request to its first group of targets.
+func (w *Worker) start(c *txn.ResponseContext, from *transport.Flow, m *parser.Message, b []byte) fault {
+	c.Breadth = incomingBreadth(m, b)
+	if c.Breadth == 0 {
+		return fault{status: statusBreadthExceeded}
+	}
+	if c.Request.Len == 0 {
+		var ok bool
+		if c.Request, ok = w.local.Keep(b[:m.Len]); !ok {
+			w.n.StoreFull++
+			return fault{statusUnavailable, causeBusy}
+		}
+	}
+	// "The server transaction MUST generate a 100 (Trying) response unless it knows that the TU will generate
+	// a provisional or final response within 200 ms" RFC 3261 section 17.2.1
+	if c.Server.Kind == txn.InviteServer && c.Flags&flagTrying == 0 {
+		w.trying(c, m, b)
+	}
+	f := w.startGroup(c, from, m, b, 0)
+	if c.Pending == 0 && f.status != 0 {
+		w.local.Drop(&c.Request)
+		return f
+	}
+	return fault{}
+}
+
+// trying sends our own 100 upstream and remembers that it is what a retransmission gets.
+func (w *Worker) trying(c *txn.ResponseContext, m *parser.Message, b []byte) {
+	if c.Server.Step(txn.Send1xx, w.now, w.timers)&txn.Send != 0 {
+		w.transmitTrying(c, m, b)
+	}
+}
+
+// transmitTrying sends a 100. It is not kept: it can be made from the request again.
+func (w *Worker) transmitTrying(c *txn.ResponseContext, m *parser.Message, b []byte) {
+	c.Flags |= flagTrying
+	w.n.ResponsesOut++
+	w.send(&c.Upstream, w.appendResponse(w.loop.Buffer(), m, b, &c.Upstream.Remote, statusTrying, noCause))
+}
+
+// startGroup forwards to targets i and those after it that are of the same group, and keeps
+// the rest of the set for later. The fault is that of the last target that could not be tried.
+func (w *Worker) startGroup(c *txn.ResponseContext, from *transport.Flow, m *parser.Message, b []byte, i int) (f fault) {
+	s := &w.targets
+	for started := false; i < s.n && !started; {
+		j := i
+		for j < s.n && s.list[j].group == s.list[i].group {
+			j++
+		}
+		// "SIP proxies MUST NOT allow the Outgoing Max-Breadth to exceed the Incoming Max-Breadth in a given
+		// response context." RFC 5393 section 5.3.3. What does not fit into the group now is tried after it.
+		if breadth := int(c.Breadth); j-i > breadth {
+			j = i + max(breadth, 1)
+		}
+		share := int(c.Breadth) / (j - i)
+		rest := int(c.Breadth) % (j - i)
+		for ; i < j; i++ {
+			breadth := share
+			if rest > 0 {
+				breadth, rest = breadth+1, rest-1
+			}
+			if g := w.branchOut(c, from, m, b, &s.list[i], uint8(breadth)); g.status != 0 {
+				f = g
+			} else {
+				started = true
+			}
+		}
+	}
+	w.local.Drop(&c.Targets)
+	if i < s.n {
+		w.scratch = s.marshal(w.scratch[:0], i)
+		c.Targets, _ = w.local.Keep(w.scratch)
+	}
+	return f
+}
+
+// branchOut makes a branch to t and sends the request on it: RFC 3261 section 16.6 steps 1, 10 and 11.
+func (w *Worker) branchOut(c *txn.ResponseContext, from *transport.Flow, m *parser.Message, b []byte, t *target, breadth uint8) fault {
+	w.branch = txn.BranchID{Ref: c.Ref(), Index: c.Branches, Loop: w.keys.LoopHash(m, b)}
+	to, f := w.forward(m, b, t, from, &c.Upstream.Remote, breadth)
+	if f.status != 0 {
+		return f
+	}
+	br := w.local.AddBranch(c)
+	if br == nil {
+		w.n.StoreFull++
+		return fault{statusUnavailable, causeBusy}
+	}
+	w.scratch = w.edits.Marshal(w.scratch[:0])
+	var ok bool
+	if br.Edits, ok = w.local.Keep(w.scratch); !ok || w.edits.Err() {
+		w.n.StoreFull++
+		w.local.DropBranch(c, br)
+		return fault{statusUnavailable, causeBusy}
+	}
+	br.Flow = to
+	br.Breadth = breadth
+	kind := txn.NonInviteClient
+	if c.Server.Kind == txn.InviteServer {
+		kind = txn.InviteClient
+		// "In order to handle the case where an INVITE request never generates a final response, the TU uses
+		// a timer which is called timer C. Timer C MUST be set for each client transaction when an INVITE
+		// request is proxied." Step 11.
+		br.TimerC = w.now.Add(w.timers.C)
+	}
+	w.n.RequestsOut++
+	if !w.send(&to, w.edits.AppendTo(w.loop.Buffer(), b, int(m.Len))) {
+		w.local.DropBranch(c, br)
+		return fault{statusUnavailable, causeBusy}
+	}
+	br.Main.Start(kind, to.Proto.Reliable(), w.now, w.timers)
+	c.Pending++
+	c.Breadth -= breadth
+	return fault{}
+}

@@ -1,0 +1,131 @@
+// Package router decides where a SIP message goes: RFC 3261 section 16.
+//
+// Enters: requests and responses with their flow, timer expiries, transport errors, answers of decisions.
+// Leaves: rendered messages with the flow to send them by; transactions created, driven and ended.
+// Never:  opens a socket, starts a goroutine, reads a clock, retransmits by itself.
+//
+// Directions are those of RFC 3261 section 6: requests flow downstream, to the UAS; responses
+// flow upstream. (HTTP proxies use the words the other way round.)
+package router
+
+import (
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"sipedge/transport"
+	"sipedge/txn"
+)
+
+// Mode says whether requests get a transaction of ours.
+type Mode uint8
+
+const (
+	Stateful  Mode = iota // RFC 3261 section 16.2
+	Stateless             // RFC 3261 section 16.11
+)
+
+// RecordRoute says when we stay on the path of a dialog (RFC 3261 section 16.6 step 4).
+type RecordRoute uint8
+
+const (
+	RecordAuto   RecordRoute = iota // only where something needs to see the rest of the dialog
+	RecordAlways                    // every request that may create or belong to a dialog
+	RecordNever
+)
+
+// Domain is a host that we are responsible for. With Port 0 the port of a URI may be
+// absent or any that we listen on; otherwise it must be Port, an absent one counting as 5060.
+type Domain struct {
+	Host string
+	Port uint16
+}
+
+// Listener is an address that packets come to.
+type Listener struct {
+	Addr netip.AddrPort // as bound, with its port
+	// AdvertiseHost and AdvertisePort are shown in Via and Record-Route instead of Addr
+	// when AdvertiseHost is not empty; port 0 means the port of Addr.
+	AdvertiseHost string
+	AdvertisePort uint16
+}
+
+// NextHop is where requests go that are for us to place and have no better place.
+type NextHop struct {
+	Host string // an IP literal; names are answered 503 until they can be resolved
+	Port uint16 // 0: 5060
+}
+
+// Config is what a Core needs to know. It is copied by New and frozen from then on.
+type Config struct {
+	Mode        Mode
+	RecordRoute RecordRoute
+	Domains     []Domain
+	Listeners   []Listener
+	NextHop     *NextHop // nil: none
+	OpenRelay   bool     // forward requests for anyone to anywhere
+	ForceRport  bool     // treat every request as if its Via had "rport" (RFC 3581)
+	Timers      txn.Timers
+	// DecisionTimeout bounds a suspended decision; its answer is then 504. 0: 5 s.
+	DecisionTimeout time.Duration
+	// Decide places requests before the static order does; nil: the static order alone.
+	Decide DecideFunc
+}
+
+// Core is what all workers of one proxy share. It is safe for concurrent use.
+type Core struct {
+	cfg       Config
+	store     *txn.Store
+	keys      *txn.Keys
+	listeners []listener
+	domains   []ownHost // empty: the listeners' addresses are the domain
+	addresses []ownHost // listen and advertised addresses, by which our own Route is known
+	nextHop   nextHop
+	workers   [transport.MaxLoops]atomic.Pointer[Worker]
+	draining  atomic.Bool
+}
+
+// New checks cfg and prepares all text that does not change from message to message.
+func New(cfg Config, store *txn.Store, keys *txn.Keys) (*Core, error) {
+	if len(cfg.Listeners) == 0 || len(cfg.Listeners) > transport.MaxListeners {
+		return nil, fmt.Errorf("router: %d listeners; give 1 to %d", len(cfg.Listeners), transport.MaxListeners)
+	}
+	if cfg.DecisionTimeout == 0 {
+		cfg.DecisionTimeout = defaultDecisionTimeout
+	}
+	c := &Core{cfg: cfg, store: store, keys: keys}
+	for _, l := range cfg.Listeners {
+		c.listeners = append(c.listeners, newListener(l))
+	}
+	c.addresses = listenHosts(cfg.Listeners)
+	for _, d := range cfg.Domains {
+		if d.Host == "" {
+			return nil, fmt.Errorf("router: a domain with an empty host")
+		}
+		c.domains = append(c.domains, newOwnHost(d.Host, d.Port, d.Port != 0))
+	}
+	if cfg.NextHop != nil {
+		c.nextHop = newNextHop(*cfg.NextHop)
+	}
+	return c, nil
+}
+
+// NewWorker makes the Handler of one loop.
+func (c *Core) NewWorker(loop int, l transport.Loop) *Worker {
+	w := &Worker{core: c, cfg: &c.cfg, timers: &c.cfg.Timers, loop: l, id: loop, local: c.store.Local(loop), keys: c.keys.Local()}
+	w.targets.text = make([]byte, 0, maxTargetText)
+	c.workers[loop].Store(w)
+	return w
+}
+
+// Drain turns new work away: requests that belong to nothing we know are answered 503 from
+// now on. Safe from any goroutine.
+func (c *Core) Drain() { c.draining.Store(true) }
+
+// Pending is the number of transactions that have no final response yet. Safe from any
+// goroutine; exact when all loops are quiet, at most a few milliseconds old otherwise.
+func (c *Core) Pending() int {
+	n := c.Counters()
+	return int(n.Begun - n.Answered)
+}

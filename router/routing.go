@@ -1,0 +1,230 @@
+package router
+
+import (
+	"strconv"
+
+	"sipedge/parser"
+	"sipedge/transport"
+)
+
+// routing is what RFC 3261 section 16.4 makes of the request in hand. Nothing is changed in the
+// request yet; forward turns this into edits.
+type routing struct {
+	uri      parser.URI // the Request-URI to route by: offsets into the request, or into text
+	text     []byte     // replaces the Request-URI when replaced is set
+	replaced bool
+	inDialog bool // proven by our own Record-Route token
+
+	values [maxRouteValues]routeValue
+	n      int // Route values received
+	first  int // the first that is left
+	last   int // one behind the last that is left
+}
+
+// routeValue is one value of a Route header.
+type routeValue struct {
+	span parser.Span
+	line uint16
+}
+
+// maxRouteValues bounds the Route values of a request. Each is a proxy to pass, and Max-Forwards
+// starts at 70.
+const maxRouteValues = 70
+
+// tokenParam is the parameter of our Record-Route URI that carries the token. It is opaque to others.
+const tokenParam = "se"
+
+// left is the number of Route values that remain after preprocessing.
+func (r *routing) left() int { return r.last - r.first }
+
+// preprocess is RFC 3261 section 16.4. The result is in w.routing.
+func (w *Worker) preprocess(m *parser.Message, b []byte, from *transport.Flow) fault {
+	r := &w.routing
+	r.replaced, r.inDialog, r.n, r.first, r.last = false, false, 0, 0, 0
+	r.uri = m.URI
+	if m.Has(parser.HeaderRoute) {
+		vs := m.Values(b, parser.HeaderRoute)
+		for {
+			v, line, ok := vs.Next()
+			if !ok {
+				break
+			}
+			if r.n == maxRouteValues {
+				return fault{status: statusBadRequest}
+			}
+			r.values[r.n] = routeValue{v, uint16(line)}
+			r.n++
+		}
+		r.last = r.n
+	}
+	// "If the Request-URI of the request contains a value this proxy previously placed into a Record-Route
+	// header field, the proxy MUST replace the Request-URI in the request with the last value from the
+	// Route header field, and remove that value from the Route header field."
+	if r.left() > 0 && !m.URI.Params.Empty() && w.isOurRoute(b, &m.URI, from) && w.verifies(m, b, &m.URI) {
+		var a parser.Address
+		r.last--
+		if parser.ParseAddress(b, r.values[r.last].span, &a).Code != 0 {
+			return fault{status: statusBadRequest}
+		}
+		r.inDialog, r.replaced = true, true
+		r.text = append(r.text[:0], a.Addr.In(b)...)
+		r.uri = a.URI
+	} else if !m.URI.Maddr.Empty() {
+		w.stripMaddr(m, b, from)
+	}
+	// "If the first value in the Route header field indicates this proxy, the proxy MUST remove that value
+	// from the request."
+	if r.left() > 0 {
+		a := &m.Route
+		if w.isOurRoute(b, &a.URI, from) {
+			r.first++
+			r.inDialog = r.inDialog || w.verifies(m, b, &a.URI)
+		}
+	}
+	return fault{}
+}
+
+// verifies tells whether u carries the token that we gave to this dialog. Only a request with a To
+// tag can be in a dialog (RFC 3261 section 12.2). The token covers the Call-ID and the caller's tag, so it
+// holds in both directions, and for as long as somebody uses the same two again.
+func (w *Worker) verifies(m *parser.Message, b []byte, u *parser.URI) bool {
+	if m.To.Tag.Empty() || u.Params.Empty() {
+		return false
+	}
+	token, ok := parser.Param(b, u.Params, tokenParam)
+	if !ok {
+		return false
+	}
+	_, ok = w.keys.VerifyRouteToken(token.In(b), m.CallID.In(b), m.From.Tag.In(b), m.To.Tag.In(b))
+	return ok
+}
+
+// stripMaddr: "If the Request-URI has a maddr parameter with a value the proxy is responsible for, and
+// the request was received using the port and transport indicated (explicitly or by default) in the
+// Request-URI, the proxy MUST strip the maddr and any non-default port or transport parameter and continue
+// processing as if those values had not been present in the request."
+func (w *Worker) stripMaddr(m *parser.Message, b []byte, from *transport.Flow) {
+	u := &m.URI
+	if u.SchemeIs != parser.SchemeSIP || !w.core.isOurs(u.Maddr.In(b), u.Port, from) && !w.core.isAddressOfOurs(u.Maddr.In(b), u.Port, from) {
+		return
+	}
+	if w.core.listeners[from.Listener].port != orDefault(u.Port) || !u.Transport.Empty() && !parser.EqualFoldString(u.Transport.In(b), "udp") {
+		return
+	}
+	r := &w.routing
+	end := u.Params.Off
+	if !u.PortSpan.Empty() && u.Port != defaultPort {
+		end = u.PortSpan.Off - 1
+	}
+	r.text = append(r.text[:0], b[u.Whole.Off:end]...)
+	it := parser.ParamsOf(b, u.Params)
+	for {
+		name, value, hasValue, ok := it.Next()
+		if !ok {
+			break
+		}
+		n := name.In(b)
+		if parser.EqualFoldString(n, "maddr") || parser.EqualFoldString(n, "transport") {
+			continue
+		}
+		r.text = append(r.text, ';')
+		r.text = append(r.text, n...)
+		if hasValue {
+			r.text = append(r.text, '=')
+			r.text = append(r.text, value.In(b)...)
+		}
+	}
+	r.replaced = true
+	r.uri.Maddr, r.uri.Transport = parser.Span{}, parser.Span{}
+	if r.uri.Port != defaultPort {
+		r.uri.Port, r.uri.PortSpan = 0, parser.Span{}
+	}
+}
+
+// requestURI is the Request-URI after preprocessing.
+func (r *routing) requestURI(m *parser.Message, b []byte) []byte {
+	if r.replaced {
+		return r.text
+	}
+	return m.RequestURI.In(b)
+}
+
+// place is the static order of RFC 3261 section 16.5 for this proxy. It fills w.targets or says with
+// what to answer.
+//
+//  1. A Route remains: follow it, in a dialog of ours or as an open relay.
+//  2. In a dialog of ours: to the Request-URI.
+//  3. Ours, without a user: for ourselves.
+//  4. Ours, with a user: the next hop, else 404.
+//  5. Not ours: as an open relay to the Request-URI, else the next hop, else 403. A tel or urn
+//     Request-URI names no place: the next hop, else 404.
+func (w *Worker) place(m *parser.Message, b []byte, from *transport.Flow) fault {
+	r, c := &w.routing, w.core
+	ours := w.isOurURI(b, &r.uri, from)
+	switch {
+	case r.left() > 0:
+		if !r.inDialog && !c.cfg.OpenRelay {
+			return fault{status: statusForbidden}
+		}
+		w.targets.Add(0, nil, nil)
+	case r.inDialog:
+		w.targets.Add(0, nil, nil)
+	case ours && !r.uri.HasUser && !(m.Method == parser.MethodRegister && c.cfg.NextHop != nil):
+		return w.forUs(m)
+	case ours && c.cfg.NextHop == nil:
+		return fault{status: statusNotFound}
+	case !ours && c.cfg.OpenRelay && (r.uri.SchemeIs == parser.SchemeSIP || r.uri.SchemeIs == parser.SchemeSIPS):
+		w.targets.Add(0, nil, nil)
+	case c.cfg.NextHop != nil:
+		if !c.nextHop.literal {
+			return fault{statusUnavailable, causeName}
+		}
+		w.targets.Add(0, nil, &c.nextHop.addr)
+	case r.uri.SchemeIs == parser.SchemeTel || r.uri.SchemeIs == parser.SchemeURN:
+		return fault{status: statusNotFound}
+	default:
+		return fault{status: statusForbidden}
+	}
+	return fault{}
+}
+
+// forUs is what we answer to a request for the proxy itself.
+func (w *Worker) forUs(m *parser.Message) fault {
+	if m.Method == parser.MethodOptions {
+		return fault{statusOK, causeFeatures}
+	}
+	// "If the UAS recognizes but does not support the method of a request, it MUST generate a 405 (Method
+	// Not Allowed) response." RFC 3261 section 8.2.1
+	return fault{statusMethodNotAllowed, causeMethod}
+}
+
+// nextHop is --next-hop made ready.
+type nextHop struct {
+	addr    transport.Addr
+	literal bool
+}
+
+func newNextHop(n NextHop) nextHop {
+	h := newOwnHost(n.Host, 0, false)
+	return nextHop{addr: transport.Addr{IP: h.addr, Port: orDefault(n.Port)}, literal: h.literal}
+}
+
+// hopOf is where a URI leads, as far as it can be told without name resolution: RFC 3263 section 4
+// with an IP address for a host. maddr takes the host's place (RFC 3261 section 19.1.1).
+func hopOf(b []byte, u *parser.URI) (hop transport.Addr, f fault) {
+	if u.SchemeIs != parser.SchemeSIP || !u.Transport.Empty() && !parser.EqualFoldString(u.Transport.In(b), "udp") {
+		return hop, fault{statusUnavailable, causeTransport}
+	}
+	host := u.Host
+	if !u.Maddr.Empty() {
+		host = u.Maddr
+	}
+	ip, ok := parseIP(host.In(b))
+	if !ok {
+		return hop, fault{statusUnavailable, causeName}
+	}
+	return transport.Addr{IP: ip, Port: orDefault(u.Port)}, fault{}
+}
+
+// appendNumber appends n in decimal.
+func appendNumber(dst []byte, n uint64) []byte { return strconv.AppendUint(dst, n, 10) }

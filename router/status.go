@@ -1,0 +1,157 @@
+package router
+
+import "sipedge/parser"
+
+// The statuses that this proxy gives by itself, with RFC 3261 section 21's phrases.
+const (
+	statusTrying             = 100
+	statusOK                 = 200
+	statusBadRequest         = 400
+	statusForbidden          = 403
+	statusNotFound           = 404
+	statusMethodNotAllowed   = 405
+	statusRequestTimeout     = 408
+	statusUnsupportedScheme  = 416
+	statusBadExtension       = 420
+	statusBreadthExceeded    = 440
+	statusNoTransaction      = 481
+	statusLoopDetected       = 482
+	statusTooManyHops        = 483
+	statusRequestTerminated  = 487
+	statusServerError        = 500
+	statusUnavailable        = 503
+	statusServerTimeout      = 504
+	statusVersionUnsupported = 505
+	statusMessageTooLarge    = 513
+)
+
+// reason is the reason phrase of a status, as IANA lists it. Statuses of other origin get the phrase of
+// their class.
+func reason(status int) string {
+	switch status {
+	case statusTrying:
+		return "Trying"
+	case statusOK:
+		return "OK"
+	case statusBadRequest:
+		return "Bad Request"
+	case statusForbidden:
+		return "Forbidden"
+	case statusNotFound:
+		return "Not Found"
+	case statusMethodNotAllowed:
+		return "Method Not Allowed"
+	case statusRequestTimeout:
+		return "Request Timeout"
+	case 413:
+		return "Request Entity Too Large"
+	case 414:
+		return "Request-URI Too Long"
+	case statusUnsupportedScheme:
+		return "Unsupported URI Scheme"
+	case statusBadExtension:
+		return "Bad Extension"
+	case statusBreadthExceeded:
+		return "Max-Breadth Exceeded"
+	case 480:
+		return "Temporarily Unavailable"
+	case statusNoTransaction:
+		return "Call/Transaction Does Not Exist"
+	case statusLoopDetected:
+		return "Loop Detected"
+	case statusTooManyHops:
+		return "Too Many Hops"
+	case statusRequestTerminated:
+		return "Request Terminated"
+	case statusServerError:
+		return "Server Internal Error"
+	case 501:
+		return "Not Implemented"
+	case statusUnavailable:
+		return "Service Unavailable"
+	case statusServerTimeout:
+		return "Server Time-out"
+	case statusVersionUnsupported:
+		return "Version Not Supported"
+	case statusMessageTooLarge:
+		return "Message Too Large"
+	case 603:
+		return "Decline"
+	}
+	switch {
+	case status < 300:
+		return "OK"
+	case status < 400:
+		return "Redirected"
+	case status < 500:
+		return "Request Failed"
+	case status < 600:
+		return "Server Failure"
+	}
+	return "Global Failure"
+}
+
+// fault is why a request is answered by us instead of being forwarded. The zero fault is none.
+type fault struct {
+	status int
+	why    cause
+}
+
+// cause adds to a status what its response says besides.
+type cause uint8
+
+const (
+	noCause         cause = iota
+	causeName             // Warning: the next hop is a name
+	causeTransport        // Warning: the next hop wants a transport that we do not speak
+	causeFamily           // Warning: no listener of the next hop's address family
+	causeBusy             // Retry-After
+	causeExtensions       // Unsupported, from Proxy-Require
+	causeMethod           // Allow
+	causeFeatures         // what a 200 to OPTIONS tells
+)
+
+// appendCause appends the header lines that belong to why.
+func (w *Worker) appendCause(dst []byte, why cause, m *parser.Message, b []byte) []byte {
+	switch why {
+	case causeName:
+		return w.appendWarning(dst, "the next hop is a name, and only IP addresses can be reached")
+	case causeTransport:
+		return w.appendWarning(dst, "the next hop asks for a transport that is not served here")
+	case causeFamily:
+		return w.appendWarning(dst, "no listener has the address family of the next hop")
+	case causeBusy:
+		return append(dst, "Retry-After: "+retryAfter+"\r\n"...)
+	case causeExtensions:
+		// "the response MUST include an Unsupported header field listing those option-tags the element
+		// did not understand" RFC 3261 section 16.3 step 5; we understand none that concern a proxy.
+		dst = append(dst, "Unsupported: "...)
+		vs := m.Values(b, parser.HeaderProxyRequire)
+		for n := 0; ; n++ {
+			v, _, ok := vs.Next()
+			if !ok {
+				return append(dst, "\r\n"...)
+			}
+			if n > 0 {
+				dst = append(dst, ", "...)
+			}
+			dst = append(dst, v.In(b)...)
+		}
+	case causeMethod, causeFeatures:
+		return append(dst, "Allow: OPTIONS\r\n"...)
+	}
+	return dst
+}
+
+// appendWarning appends a Warning of the miscellaneous kind (RFC 3261 section 20.43).
+func (w *Worker) appendWarning(dst []byte, text string) []byte {
+	dst = append(dst, "Warning: 399 "...)
+	if s := w.core.listeners[0].sentBy; s != nil {
+		dst = append(dst, s...)
+	} else {
+		dst = append(dst, "sipedge"...)
+	}
+	dst = append(dst, " \""...)
+	dst = append(dst, text...)
+	return append(dst, "\"\r\n"...)
+}

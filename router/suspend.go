@@ -1,0 +1,85 @@
+package router
+
+import (
+	"encoding/binary"
+
+	"sipedge/parser"
+	"sipedge/txn"
+)
+
+// suspend keeps a request whose decision has to wait. The claim is given up as after any other event;
+// meanwhile an INVITE's retransmissions get the 100 again, others are absorbed, and a CANCEL ends
+// it with nothing sent on.
+func (w *Worker) suspend(c *txn.ResponseContext, m *parser.Message, b []byte) (f fault, waits bool) {
+	var ok bool
+	if c.Request, ok = w.local.Keep(b[:m.Len]); !ok {
+		w.n.StoreFull++
+		return fault{statusUnavailable, causeBusy}, false
+	}
+	w.n.Suspended++
+	c.Flags |= flagSuspended
+	c.Wait = w.now.Add(w.cfg.DecisionTimeout)
+	if c.Server.Kind == txn.InviteServer {
+		w.trying(c, m, b)
+	}
+	return f, true
+}
+
+// answered takes in the answer of a decision: it belongs to the context that asked, as long as that
+// still waits for this very answer.
+func (w *Worker) answered(a *Answer) {
+	defer w.barrier()
+	c, outcome := w.local.Claim(a.Ref)
+	if outcome == txn.Gone {
+		w.n.LateAnswers++
+		return
+	}
+	w.scratch = append(w.scratch[:0], byte(a.Verdict))
+	w.scratch = binary.LittleEndian.AppendUint16(w.scratch, uint16(a.Status))
+	w.scratch = a.Targets.marshal(w.scratch, 0)
+	e := txn.Event{Kind: txn.EventAnswer, Seq: a.Decision, Data: w.scratch}
+	if outcome == txn.Busy {
+		outcome = w.local.Post(c, &e)
+	}
+	if outcome != txn.Claimed {
+		return
+	}
+	w.claimed = c
+	w.resume(c, &e)
+	w.settle(c)
+}
+
+// resume goes on with a suspended request.
+func (w *Worker) resume(c *txn.ResponseContext, e *txn.Event) {
+	if c.Flags&flagSuspended == 0 || c.Decision != e.Seq || len(e.Data) < 3 {
+		w.n.LateAnswers++
+		return
+	}
+	c.Flags &^= flagSuspended
+	c.Wait = 0
+	verdict, status := Verdict(e.Data[0]), int(binary.LittleEndian.Uint16(e.Data[1:]))
+	w.targets.unmarshal(e.Data[3:])
+
+	b := w.local.Bytes(c.Request)
+	m := &w.kept
+	parser.Parse(b, m)
+	f := w.preprocess(m, b, &c.Upstream)
+	if f.status == 0 {
+		switch {
+		case verdict == Forward && w.targets.n > 0:
+		case verdict == Forward:
+			f = fault{status: statusNotFound}
+		case verdict == Reject:
+			f = fault{status: status}
+		default:
+			w.targets.Reset()
+			f = w.place(m, b, &c.Upstream)
+		}
+	}
+	if f.status == 0 {
+		f = w.start(c, &c.Upstream, m, b)
+	}
+	if f.status != 0 {
+		w.answer(c, f.status, f.why)
+	}
+}

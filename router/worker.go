@@ -1,0 +1,209 @@
+package router
+
+import (
+	"sipedge/parser"
+	"sipedge/transport"
+	"sipedge/txn"
+)
+
+// Worker handles the messages of one loop: it is that loop's transport.Handler. Owned by the
+// loop; only answers and shared are touched by other goroutines.
+type Worker struct {
+	core   *Core
+	cfg    *Config
+	timers *txn.Timers
+	loop   transport.Loop
+	id     int
+	local  *txn.Local
+	keys   *txn.KeyLoop
+	now    transport.Instant
+
+	msg     parser.Message // the message in hand
+	kept    parser.Message // a message from the store, taken apart again
+	other   parser.Message // a second one beside kept: challenges, rendered requests
+	edits   parser.Edits
+	routing routing
+	branch  txn.BranchID // the branch being forwarded; a zero Ref: statelessly
+	targets TargetSet
+	claimed *txn.ResponseContext // for the panic barrier
+	scratch []byte
+
+	n         Counters
+	dirty     bool
+	announced transport.Instant
+
+	answers answers
+	shared  published
+}
+
+// Receive takes in one message. It borrows b.
+func (w *Worker) Receive(from transport.Flow, b []byte, now transport.Instant) {
+	defer w.barrier()
+	w.now, w.dirty = now, true
+	if isKeepAlive(b) {
+		w.n.KeepAlives++
+		return
+	}
+	m := &w.msg
+	err := parser.Parse(b, m)
+	switch {
+	case err.Code.Class() == parser.ClassUnreadable:
+		w.n.Malformed++
+	case m.Request:
+		w.n.RequestsIn++
+		w.request(&from, m, b)
+	default:
+		w.n.ResponsesIn++
+		w.response(&from, m, b)
+	}
+}
+
+// barrier keeps a panic to the message that caused it: the context in hand is poisoned, so that
+// nothing trusts it again, its claim is given up, and the loop hears of the panic.
+func (w *Worker) barrier() {
+	if w.claimed == nil {
+		return
+	}
+	if r := recover(); r != nil {
+		w.n.Panics++
+		c := w.claimed
+		w.claimed = nil
+		if c.Flags&flagAnswered == 0 {
+			w.n.Answered++
+		}
+		w.n.Ended++
+		w.local.Poison(c)
+		panic(r)
+	}
+}
+
+// isKeepAlive knows the datagrams that only keep a NAT binding open: empty, or CR, LF and NUL
+// alone (RFC 5626 section 3.5.1 for the form on streams; phones send it over UDP too).
+func isKeepAlive(b []byte) bool {
+	if len(b) > maxKeepAlive {
+		return false
+	}
+	for _, c := range b {
+		if c != '\r' && c != '\n' && c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Woken takes the answers of decisions in.
+func (w *Worker) Woken(now transport.Instant) {
+	w.now, w.dirty = now, true
+	for a := w.answers.takeAll(); a != nil; {
+		next := a.next
+		a.next = nil
+		w.answered(a)
+		a = next
+	}
+}
+
+// Quiesce, Idle and Busy tell the store which memory this loop may still be reading.
+func (w *Worker) Quiesce() { w.local.Quiesce() }
+
+// Idle is Quiesce before a sleep.
+func (w *Worker) Idle() { w.local.Idle() }
+
+// Busy ends Idle.
+func (w *Worker) Busy() { w.local.Busy() }
+
+// send gives what was rendered into the loop's buffer to the transport.
+func (w *Worker) send(to *transport.Flow, b []byte) bool {
+	if w.loop.Send(*to, b) != transport.Queued {
+		w.n.SendFailed++
+		return false
+	}
+	return true
+}
+
+// handle processes an event that found its context claimed by another loop and was kept.
+func (w *Worker) handle(c *txn.ResponseContext, e *txn.Event) {
+	switch e.Kind {
+	case txn.EventRequest:
+		if parser.Parse(e.Data, &w.msg).Code.Class() != parser.ClassUnreadable {
+			w.requestAgain(c, &e.From, &w.msg, e.Data)
+		}
+	case txn.EventResponse:
+		if parser.Parse(e.Data, &w.msg).Code.Class() != parser.ClassUnreadable {
+			w.branchResponse(c, e.Branch, &w.msg, e.Data)
+		}
+	case txn.EventExpired:
+		w.expire(c, e.At)
+	case txn.EventSendFailed:
+		w.branchFailed(c, e.Branch, &e.From)
+	case txn.EventAnswer:
+		w.resume(c, e)
+	}
+}
+
+// settle ends the work on a claimed context: it ends the context when nothing is left of it,
+// otherwise arms its next timer and gives the claim up, after what arrived for it meanwhile.
+func (w *Worker) settle(c *txn.ResponseContext) {
+	for {
+		next, done := w.next(c)
+		if done {
+			w.end(c)
+			return
+		}
+		if !w.local.Arm(c, next) {
+			w.n.StoreFull++
+			w.end(c) // without a timer it would live for ever
+			return
+		}
+		e, more := w.local.Release(c)
+		if !more {
+			w.claimed = nil
+			return
+		}
+		w.handle(c, e)
+	}
+}
+
+// end is for a context that has nothing left to do.
+func (w *Worker) end(c *txn.ResponseContext) {
+	w.countAnswered(c)
+	w.n.Ended++
+	w.claimed = nil
+	w.local.End(c)
+}
+
+// countAnswered notes once that c has had its final response, or never will.
+func (w *Worker) countAnswered(c *txn.ResponseContext) {
+	if c.Flags&flagAnswered == 0 {
+		c.Flags |= flagAnswered
+		w.n.Answered++
+	}
+}
+
+// next is the earliest deadline of c, 0 for none; done says that every transaction of the
+// context has terminated: "The proxy MUST maintain the response context until all of its associated
+// transactions have been terminated" RFC 3261 section 16.7 step 9.
+func (w *Worker) next(c *txn.ResponseContext) (at transport.Instant, done bool) {
+	at = earlier(c.Server.Next(), c.Wait)
+	done = c.Server.State == txn.Terminated && c.Wait == 0
+	for b := w.local.First(c); b != nil; {
+		following := w.local.Next(b)
+		if b.Main.State == txn.Terminated && b.Cancel.State != txn.Trying && b.Cancel.State != txn.Proceeding {
+			b = following
+			continue
+		}
+		done = false
+		at = earlier(at, b.Main.Next())
+		at = earlier(at, b.Cancel.Next())
+		at = earlier(at, b.TimerC)
+		b = following
+	}
+	return at, done
+}
+
+// earlier is the smaller of two deadlines, where 0 is none.
+func earlier(a, b transport.Instant) transport.Instant {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}

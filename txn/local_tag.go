@@ -1,0 +1,45 @@
+package txn
+
+import (
+	"encoding/binary"
+
+	"github.com/cespare/xxhash/v2"
+
+	"sipedge/parser"
+)
+
+// AppendLocalTag appends the To tag of a response that we make to m without keeping state. It borrows b.
+//
+// "A stateless UAS [...] MUST generate [...] To tags [...] in a stateless manner - in a manner that will generate the
+// same tag for the same request consistently" (RFC 3261 section 8.2.7). It is a hash of Call-ID, From tag and CSeq
+// number under a secret seed, so the ACK, which has them and the tag, is known to be for us. Nothing is
+// permitted by it: who guesses it has his own ACK absorbed.
+func (l *KeyLoop) AppendLocalTag(dst []byte, m *parser.Message, b []byte) []byte {
+	buf := l.buf[:8]
+	binary.LittleEndian.PutUint64(buf, l.loop^localTagPurpose)
+	buf = appendSequence(buf, m, b)
+	t := l.token[:9]
+	t[0] = branchVersion
+	binary.LittleEndian.PutUint64(t[1:], xxhash.Sum64(buf))
+	return appendToken(dst, t)
+}
+
+// localTagPurpose keeps the tag's seed apart from that of the loop hash.
+const localTagPurpose = 0x746f20746167 // "to tag"
+
+// LoopOf is the loop hash in the branch of a Via that a request carries. It borrows branch. ok means that the
+// branch has the form of ours; for a stateless one nothing here can prove more, and nothing is
+// believed but that the request may have looped.
+func (l *KeyLoop) LoopOf(branch []byte) (loop uint64, ok bool) {
+	switch branchKind(branch) {
+	case BranchTransaction:
+		id, _, ok := l.ReadBranch(branch)
+		return id.Loop, ok
+	case BranchStateless, BranchStatelessOld:
+		t := l.token[:statelessBytes]
+		if readToken(t, branch[branchHead:]) && t[0] == branchVersion {
+			return binary.BigEndian.Uint64(t) >> 8 & loopMask, true
+		}
+	}
+	return 0, false
+}
