@@ -52,13 +52,6 @@ func isToken(c byte) bool { return classes[c]&classToken != 0 }
 func isSpace(c byte) bool { return classes[c]&classSpace != 0 }
 func isDigit(c byte) bool { return c-'0' <= 9 }
 
-// scan marks in lf the line feeds and in nt the bytes that no token has, up to the end of the header section: the
-// LF of the first LF CR LF, which it returns, or -1. Behind the end the bitmaps hold nothing to rely on.
-// suspect tells that there may be a bare CR, a bare LF or a NUL in the section.
-func scan(b []byte, lf, nt *bitmap) (end int, suspect bool) {
-	return scanPortable(b[:min(len(b), MaxHeaderSection)], lf, nt)
-}
-
 // scanBits has bit 0 for a byte that no token has, bit 1 for LF, bit 2 for CR, bit 3 for NUL.
 var scanBits = makeScanBits()
 

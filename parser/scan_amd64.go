@@ -1,0 +1,29 @@
+package parser
+
+import "github.com/klauspost/cpuid/v2"
+
+// useAVX2 is set once, before anything is parsed; tests switch it to compare the two forms.
+var useAVX2 = cpuid.CPU.Supports(cpuid.AVX2, cpuid.BMI1)
+
+//go:noescape
+func scanAVX2(b *byte, n int, lf, nt *bitmap) (end int, suspect uint64)
+
+// scan marks in lf the line feeds and in nt the bytes that no token has, up to the end of the header section: the
+// LF of the first LF CR LF, which it returns, or -1. Behind the end the bitmaps hold nothing to rely on.
+// suspect tells whether there is a bare CR, a bare LF or a NUL in the section.
+func scan(b []byte, lf, nt *bitmap) (end int, suspect bool) {
+	b = b[:min(len(b), MaxHeaderSection)]
+	if !useAVX2 || len(b) < 64 {
+		return scanPortable(b, lf, nt)
+	}
+	end, odd := scanAVX2(&b[0], len(b), lf, nt)
+	return end, odd != 0
+}
+
+// Acceleration names the form of the scan in use.
+func Acceleration() string {
+	if useAVX2 {
+		return "avx2"
+	}
+	return "none"
+}
