@@ -1,0 +1,112 @@
+package txn
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/subtle"
+	"encoding/binary"
+
+	"sipedge/transport"
+)
+
+// RouteRef is what our Record-Route URI remembers for us, so that a later request of the dialog
+// brings it back. The zero RouteRef takes no room in the token.
+type RouteRef struct {
+	Dialog   Ref                // what is kept about the dialog
+	Listener uint16             // where the side that this URI faces is reached
+	Proto    transport.Protocol // and by what
+	Flags    uint8              // named by the router
+}
+
+// A route token is a URI parameter's value of 17 or 33 characters:
+//
+//	1 base64url( MAC 12 )                                                              without a reference
+//	2 base64url( dialog slot 4 | generation 4 | listener 2 | transport 1 | flags 1 | MAC 12 )
+//
+// The first character is the version and says how long the rest is; there is room for more. The MAC is over version,
+// reference, Call-ID and the caller's tag: so it says that this site record-routed a request of
+// that call, from that caller. Whoever sees the token can use it again with the same Call-ID and tag, which is
+// what every request of the dialog does; with another call or caller it is worth nothing.
+const (
+	routeBare     = '1'
+	routeRef      = '2'
+	routeRefBytes = 12
+	routeMAC      = 12
+)
+
+// AppendRouteToken appends the token for a Record-Route URI. It borrows callID and callerTag, the From tag
+// of the request that begins the dialog.
+func (l *KeyLoop) AppendRouteToken(dst, callID, callerTag []byte, ref RouteRef) []byte {
+	version, from := byte(routeRef), 0
+	if ref == (RouteRef{}) {
+		version, from = routeBare, routeRefBytes
+	}
+	t := l.token[:routeRefBytes+routeMAC]
+	binary.BigEndian.PutUint32(t, ref.Dialog.Slot)
+	binary.BigEndian.PutUint32(t[4:], ref.Dialog.Gen)
+	binary.BigEndian.PutUint16(t[8:], ref.Listener)
+	t[10], t[11] = byte(ref.Proto), ref.Flags
+	key := l.accepted[0].route
+	l.macCall(key, version, t[:routeRefBytes], callID)
+	l.macTag(key, callerTag)
+	copy(t[routeRefBytes:], l.block[:routeMAC])
+	return appendToken(append(dst, version), t[from:])
+}
+
+// VerifyRouteToken reads the token of a Route URI of ours. It borrows all. ok means that this site issued the
+// token for a call with that Call-ID whose caller had one of the two tags: requests of a dialog come from both sides,
+// so the caller's tag is in From or in To.
+func (l *KeyLoop) VerifyRouteToken(token, callID, fromTag, toTag []byte) (ref RouteRef, ok bool) {
+	t := l.token[:routeRefBytes+routeMAC]
+	var version byte
+	switch {
+	case len(token) == 0:
+		return RouteRef{}, false
+	case token[0] == routeBare && readToken(t[routeRefBytes:], token[1:]):
+		version = routeBare
+		clear(t[:routeRefBytes])
+	case token[0] == routeRef && readToken(t, token[1:]):
+		version = routeRef
+	default:
+		return RouteRef{}, false
+	}
+	match := 0
+	for i := range l.accepted {
+		key := l.accepted[i].route
+		l.macCall(key, version, t[:routeRefBytes], callID)
+		call := l.block
+		l.macTag(key, fromTag)
+		match |= subtle.ConstantTimeCompare(t[routeRefBytes:], l.block[:routeMAC])
+		l.block = call
+		l.macTag(key, toTag)
+		match |= subtle.ConstantTimeCompare(t[routeRefBytes:], l.block[:routeMAC])
+		if match != 0 {
+			break
+		}
+	}
+	if match == 0 {
+		return RouteRef{}, false
+	}
+	return RouteRef{
+		Dialog:   Ref{Slot: binary.BigEndian.Uint32(t), Gen: binary.BigEndian.Uint32(t[4:])},
+		Listener: binary.BigEndian.Uint16(t[8:]),
+		Proto:    transport.Protocol(t[10]),
+		Flags:    t[11],
+	}, true
+}
+
+// macCall begins the MAC with version, reference and Call-ID. Their lengths are known from the first block,
+// and the tag begins on a block of its own behind its length: so no input is a prefix of another.
+func (l *KeyLoop) macCall(key cipher.Block, version byte, ref, callID []byte) {
+	buf := append(l.buf[:0], version, 0)
+	buf = binary.BigEndian.AppendUint16(buf, uint16(len(callID)))
+	buf = append(buf, ref...)
+	buf = append(buf, callID...)
+	l.block = [aes.BlockSize]byte{}
+	l.mac(key, buf)
+}
+
+// macTag ends the MAC that macCall began.
+func (l *KeyLoop) macTag(key cipher.Block, tag []byte) {
+	l.mac(key, appendField(l.buf[:0], tag))
+}

@@ -1,0 +1,100 @@
+package txn
+
+import (
+	"crypto/aes"
+	"crypto/subtle"
+	"encoding/binary"
+
+	"sipedge/parser"
+)
+
+// A branch parameter of a request that is forwarded without a transaction is 32 characters:
+//
+//	z9hG4bK s base64url( version 1 | loop hash 6 | MAC 11 )
+//
+// "The component of the branch parameter that makes it unique MUST be the same each time a retransmitted
+// request is forwarded" (RFC 3261 section 16.11). It is the MAC, over the loop hash and:
+//
+//   - kind 's': the received branch ("computed as a hash of the received branch ID") and the sent-by beside it,
+//     since other clients may have chosen the same branch. A response brings both back in its second Via, so
+//     the MAC proves that this site forwarded such a request. What this proxy adds to that Via (received, rport) is left out.
+//   - kind 'o', when the received branch has no magic cookie: "the topmost Via, the tag in the To header
+//     field, the tag in the From header field, the Call-ID header field, the CSeq number (but not method), and the
+//     Request-URI from the received request". A response does not bring the Request-URI, so this kind
+//     cannot be proven.
+//
+// Deviation: for INVITE, ACK and CANCEL the To tag is left out. The ACK of a non-2xx response has the tag of
+// the response, so with it the ACK would get another branch than its INVITE and could not be matched downstream,
+// and "CANCEL and non-200 ACK requests MUST have the same branch parameter value as the corresponding
+// request they cancel or acknowledge" (RFC 5393 section 4.2.1).
+const (
+	statelessHead  = 7 // version and loop hash
+	statelessMAC   = 11
+	statelessBytes = statelessHead + statelessMAC
+)
+
+// AppendStatelessBranch appends the branch parameter's value for forwarding m without a transaction. It borrows
+// b. loop is m's LoopHash. ACK and CANCEL have the same as their INVITE, and each retransmission has the same.
+func (l *KeyLoop) AppendStatelessBranch(dst []byte, m *parser.Message, b []byte, loop uint64) []byte {
+	kind := BranchStatelessOld
+	if m.Via.Cookie {
+		kind = BranchStateless
+		l.macReceived(l.accepted[0], loop, b, &m.Via)
+	} else {
+		l.macOld(l.accepted[0], loop, m, b)
+	}
+	t := l.token[:statelessBytes]
+	binary.BigEndian.PutUint64(t, branchVersion<<56|loop&loopMask<<8)
+	copy(t[statelessHead:], l.block[:statelessMAC])
+	dst = append(dst, magicCookie...)
+	dst = append(dst, byte(kind))
+	return appendToken(dst, t)
+}
+
+// CheckStatelessBranch checks the branch of a response's topmost Via, against next, the Via behind it,
+// which lies in b. It borrows all of them. ok means that this site forwarded a request whose topmost Via was next.
+// With kind BranchStatelessOld nothing can be proven: ok is false.
+func (l *KeyLoop) CheckStatelessBranch(branch, b []byte, next *parser.Via) (kind BranchKind, ok bool) {
+	kind = branchKind(branch)
+	t := l.token[:statelessBytes]
+	if kind != BranchStateless || !next.Cookie || !readToken(t, branch[branchHead:]) || t[0] != branchVersion {
+		return kind, false
+	}
+	loop := binary.BigEndian.Uint64(t) >> 8 & loopMask
+	for i := range l.accepted {
+		l.macReceived(l.accepted[i], loop, b, next)
+		if subtle.ConstantTimeCompare(t[statelessHead:], l.block[:statelessMAC]) == 1 {
+			return kind, true
+		}
+	}
+	return kind, false
+}
+
+// macReceived makes l.block the MAC for kind 's'. The first block has the lengths of all that follows.
+func (l *KeyLoop) macReceived(key issuers, loop uint64, b []byte, v *parser.Via) {
+	buf := l.buf[:aes.BlockSize]
+	clear(buf)
+	binary.BigEndian.PutUint64(buf, branchVersion<<56|loop&loopMask<<8)
+	buf[7] = byte(BranchStateless)
+	binary.BigEndian.PutUint16(buf[8:], v.Branch.Len)
+	binary.BigEndian.PutUint16(buf[10:], v.Host.Len)
+	binary.BigEndian.PutUint16(buf[12:], v.Port)
+	buf = appendLower(buf, v.Host.In(b))
+	buf = append(buf, v.Branch.In(b)...)
+	l.block = [aes.BlockSize]byte{}
+	l.mac(key.stateless, buf)
+}
+
+// macOld makes l.block the MAC for kind 'o'. The first block has the length of all that follows, which
+// has its own lengths inside.
+func (l *KeyLoop) macOld(key issuers, loop uint64, m *parser.Message, b []byte) {
+	buf := l.buf[:aes.BlockSize]
+	clear(buf)
+	invite := m.Method == parser.MethodInvite || m.Method == parser.MethodAck || m.Method == parser.MethodCancel
+	buf = appendOld(buf, m, b, invite)
+	binary.BigEndian.PutUint64(buf, branchVersion<<56|loop&loopMask<<8)
+	buf[7] = byte(BranchStatelessOld)
+	binary.BigEndian.PutUint32(buf[8:], uint32(len(buf)))
+	l.block = [aes.BlockSize]byte{}
+	l.mac(key.stateless, buf)
+}
