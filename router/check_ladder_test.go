@@ -1,0 +1,317 @@
+package router_test
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"sipedge/parser"
+)
+
+// check holds every message of an edge to what is true whatever the ladder says:
+//
+//   - sipedge/parser reads it without complaint, and Content-Length is the length of the body;
+//   - a forwarded message is the received one, header lines in their order and body byte for byte, but for what RFC 3261
+//     sections 16.4, 16.6 and 16.7 change: Request-URI, one Via on top, Max-Forwards, Route, Record-Route, Max-Breadth;
+//     on the way back one Via less, and in a 401 or 407 the challenges of other branches;
+//   - a message that the edge made itself belongs to one it received or sent, with the header fields that sections 8.2.6,
+//     9.1 and 17.1.1.3 take over;
+//   - a branch parameter is never used for two transactions.
+func (e *edge) check(to string, b []byte) error {
+	var pm parser.Message
+	if err := parser.Parse(b, &pm); err.Code != 0 {
+		return fmt.Errorf("the parser refuses it: %v", err)
+	}
+	m, err := readMessage(b)
+	if err != nil {
+		return err
+	}
+	if n, err := strconv.Atoi(m.get("Content-Length")); m.has("Content-Length") && (err != nil || n != len(m.body)) {
+		return fmt.Errorf("Content-Length %q with a body of %d bytes", m.get("Content-Length"), len(m.body))
+	}
+	if m.request() {
+		return e.checkRequest(to, m, b)
+	}
+	return e.checkResponse(m)
+}
+
+func (e *edge) checkRequest(to string, m *message, b []byte) error {
+	via := m.values("Via")
+	if got := sentBy(via[0]); got != e.advertised() {
+		return fmt.Errorf("topmost Via is %s and not ours, %s", got, e.advertised())
+	}
+	branch, _ := param(via[0], "branch")
+	if !strings.HasPrefix(branch, "z9hG4bK") {
+		return fmt.Errorf("branch %q without the magic cookie (RFC 3261 section 8.1.1.7)", branch)
+	}
+	if err := e.checkBranch(branch, m, to, b); err != nil {
+		return err
+	}
+	if len(via) == 1 {
+		switch m.method() {
+		case "ACK", "CANCEL":
+			return e.checkHopByHop(branch, m)
+		}
+		return fmt.Errorf("a request of the edge's own making")
+	}
+	in := e.received(func(in *message) bool {
+		v := in.values("Via")
+		return in.request() && in.start[:4] == m.start[:4] && in.get("Call-ID") == m.get("Call-ID") && in.get("CSeq") == m.get("CSeq") &&
+			len(v)+1 == len(via) && sameVia(v[0], via[1])
+	})
+	if in == nil {
+		return fmt.Errorf("it comes from no request received")
+	}
+	if !slices.Equal(in.values("Via")[1:], via[2:]) {
+		return fmt.Errorf("Via values below the sender's were changed")
+	}
+	if err := checkReceived(in, via[1]); err != nil {
+		return err
+	}
+	// RFC 3261 section 16.6 step 3
+	switch old := in.get("Max-Forwards"); {
+	case old == "" && m.get("Max-Forwards") != "70":
+		return fmt.Errorf("Max-Forwards was added as %q and not as 70", m.get("Max-Forwards"))
+	case old != "":
+		n, _ := strconv.Atoi(old)
+		if m.get("Max-Forwards") != strconv.Itoa(n-1) {
+			return fmt.Errorf("Max-Forwards went from %s to %s", old, m.get("Max-Forwards"))
+		}
+	}
+	// "All proxied requests MUST contain a single Max-Breadth header field value." RFC 5393 section 5.3.3
+	if n := len(m.values("Max-Breadth")); n != 1 {
+		return fmt.Errorf("%d Max-Breadth values", n)
+	}
+	return sameBut(in, m, "Via", "Max-Forwards", "Route", "Record-Route", "Max-Breadth")
+}
+
+// sameVia tells whether a Via value is that of the sender, received and rport apart.
+func sameVia(sent, now string) bool {
+	a, _ := param(sent, "branch")
+	b, _ := param(now, "branch")
+	return sentBy(sent) == sentBy(now) && a == b
+}
+
+// checkReceived holds the Via of the sender to RFC 3261 section 18.2.1 and RFC 3581 section 4.
+func checkReceived(in *message, via string) error {
+	old := in.values("Via")[0]
+	source := in.get("X-Test-Source") // put there by the network for this check, never sent
+	host, port := source[:strings.LastIndexByte(source, ':')], source[strings.LastIndexByte(source, ':')+1:]
+	received, has := param(via, "received")
+	sender := sentBy(old)
+	_, wantsRport := param(old, "rport")
+	if strings.Trim(received, "[]") != strings.Trim(host, "[]") && (has || wantsRport || sender[:strings.LastIndexByte(sender, ':')] != host) {
+		return fmt.Errorf("Via %q of a packet from %s: received is %q", via, source, received)
+	}
+	if rport, _ := param(via, "rport"); wantsRport && rport != port {
+		return fmt.Errorf("Via %q of a packet from %s: rport is %q", via, source, rport)
+	}
+	return nil
+}
+
+// checkBranch: RFC 3261 section 8.1.1.7: unique across space and time, CANCEL and ACK for a failure apart, which have that of their
+// INVITE; a retransmission is the same message, and in stateless mode the same request always has the same branch (16.11).
+func (e *edge) checkBranch(branch string, m *message, to string, b []byte) error {
+	first, seen := e.branches[branch]
+	if !seen {
+		e.branches[branch] = m
+	} else if method := m.method(); method != "ACK" && method != "CANCEL" {
+		if !bytes.Equal(first.bytes(), b) {
+			return fmt.Errorf("branch %s was used before, for %s", branch, first.line())
+		}
+	} else if f := first.method(); f != "INVITE" && f != method || first.get("Call-ID") != m.get("Call-ID") {
+		return fmt.Errorf("branch %s belongs to %s", branch, first.line())
+	}
+	if e.stateless {
+		v := m.values("Via")
+		theirs, ok := param(v[1], "branch")
+		if !ok || !strings.HasPrefix(theirs, "z9hG4bK") {
+			return nil
+		}
+		key := theirs + " " + sentBy(v[1])
+		if old, ok := e.mapped[key]; ok && old != branch {
+			return fmt.Errorf("branch %s came out as %s before and as %s now (RFC 3261 section 16.11)", theirs, old, branch)
+		}
+		e.mapped[key] = branch
+	}
+	return nil
+}
+
+// checkHopByHop holds a CANCEL or an ACK for a failure to the INVITE that it belongs to.
+func (e *edge) checkHopByHop(branch string, m *message) error {
+	inv := e.branches[branch]
+	if inv == nil || inv.method() != "INVITE" {
+		return fmt.Errorf("no INVITE went out with branch %s", branch)
+	}
+	n, _ := inv.cseq()
+	switch {
+	case m.uri() != inv.uri():
+		return fmt.Errorf("Request-URI is not that of the INVITE, %s", inv.uri())
+	case m.get("CSeq") != fmt.Sprintf("%d %s", n, m.method()):
+		return fmt.Errorf("CSeq %q for the INVITE's %q", m.get("CSeq"), inv.get("CSeq"))
+	case m.get("Call-ID") != inv.get("Call-ID"), m.get("From") != inv.get("From"):
+		return fmt.Errorf("Call-ID or From is not that of the INVITE")
+	case m.values("Via")[0] != inv.values("Via")[0]:
+		return fmt.Errorf("Via is not that of the INVITE")
+	case !slices.Equal(m.values("Route"), inv.values("Route")):
+		return fmt.Errorf("Route %q is not that of the INVITE, %q", m.values("Route"), inv.values("Route"))
+	case m.body != "":
+		return fmt.Errorf("it has a body")
+	case !m.has("Max-Forwards"):
+		return fmt.Errorf("no Max-Forwards")
+	}
+	to := inv.get("To")
+	if m.method() == "ACK" {
+		final := e.received(func(in *message) bool {
+			return !in.request() && in.status() >= 300 && in.method() == "INVITE" && in.values("Via")[0] == m.values("Via")[0]
+		})
+		if final == nil {
+			return fmt.Errorf("an ACK for no failure received")
+		}
+		to = final.get("To") // "The To header field in the ACK MUST equal the To header field in the response being acknowledged" 17.1.1.3
+	}
+	if m.get("To") != to {
+		return fmt.Errorf("To is %q and not %q", m.get("To"), to)
+	}
+	return nil
+}
+
+func (e *edge) checkResponse(m *message) error {
+	via := m.values("Via")
+	in := e.received(func(in *message) bool {
+		v := in.values("Via")
+		return !in.request() && in.start == m.start && in.get("Call-ID") == m.get("Call-ID") && in.get("CSeq") == m.get("CSeq") &&
+			in.get("To") == m.get("To") && slices.Equal(v[1:], via)
+	})
+	if m.status() == 100 && !e.stateless {
+		if m.has("X-Answer") {
+			return fmt.Errorf("a 100 was forwarded (RFC 3261 section 16.7 step 5)")
+		}
+		in = nil // ours, however alike
+	}
+	if in != nil {
+		if s := m.status(); s == 401 || s == 407 {
+			// "[...] the proxy MUST collect any WWW-Authenticate and Proxy-Authenticate header field values from all other
+			// 401 (Unauthorized) and 407 (Proxy Authentication Required) responses received so far in this response context and
+			// add them to this response without modification before forwarding." RFC 3261 section 16.7 step 7
+			return sameBut(in, m, "Via", "WWW-Authenticate", "Proxy-Authenticate")
+		}
+		return sameBut(in, m, "Via")
+	}
+	req := e.received(func(in *message) bool {
+		v := in.values("Via")
+		return in.request() && in.method() == m.method() && in.get("Call-ID") == m.get("Call-ID") && in.get("CSeq") == m.get("CSeq") &&
+			len(v) == len(via) && len(via) > 0 && sameVia(v[0], via[0])
+	})
+	if req == nil {
+		return fmt.Errorf("it answers no request received")
+	}
+	if !slices.Equal(req.values("Via")[1:], via[1:]) {
+		return fmt.Errorf("Via values were changed (RFC 3261 section 8.2.6.2)")
+	}
+	if err := checkReceived(req, via[0]); err != nil {
+		return err
+	}
+	to, tagged := strings.CutPrefix(m.get("To"), req.get("To"))
+	switch {
+	case m.get("From") != req.get("From"):
+		return fmt.Errorf("From was changed (RFC 3261 section 8.2.6.2)")
+	case !tagged, req.tag("To") != "" && to != "":
+		return fmt.Errorf("To was changed (RFC 3261 section 8.2.6.2)")
+	case m.status() > 100 && m.tag("To") == "":
+		return fmt.Errorf("To without a tag (RFC 3261 section 8.2.6.2)")
+	case m.status() == 100 && m.get("Timestamp") != req.get("Timestamp"):
+		return fmt.Errorf("Timestamp %q for %q (RFC 3261 section 8.2.6.1)", m.get("Timestamp"), req.get("Timestamp"))
+	}
+	return nil
+}
+
+// received finds the latest message that reached the edge and fits.
+func (e *edge) received(fits func(*message) bool) *message {
+	for _, m := range slices.Backward(e.in) {
+		if fits(m) {
+			return m
+		}
+	}
+	return nil
+}
+
+// sameBut tells whether out has the header lines of in, in their order and byte for byte, and its body; the named headers apart.
+func sameBut(in, out *message, names ...string) error {
+	strip := func(m *message) []string {
+		var s []string
+		for _, h := range m.headers {
+			if h.name != "X-Test-Source" && !slices.ContainsFunc(names, func(n string) bool { return sameName(n, h.name) }) {
+				s = append(s, h.name+": "+h.value)
+			}
+		}
+		return s
+	}
+	a, b := strip(in), strip(out)
+	if !slices.Equal(a, b) {
+		return fmt.Errorf("header lines were changed: received\n\t%s\nsent\n\t%s", strings.Join(a, "\n\t"), strings.Join(b, "\n\t"))
+	}
+	if in.body != out.body {
+		return fmt.Errorf("the body was changed")
+	}
+	return nil
+}
+
+// claims checks the lines below an expectation.
+func (n *network) claims(l *line, m *message) error {
+	for _, raw := range l.below {
+		s, err := n.fill(raw, l.notes.call)
+		if err != nil {
+			return err
+		}
+		if err := claim(s, m); err != nil {
+			return fmt.Errorf("%s: %w", raw, err)
+		}
+	}
+	return nil
+}
+
+func claim(s string, m *message) error {
+	s, absent := strings.CutPrefix(s, "!")
+	name, want, exact := s, "", false
+	colon, tilde := strings.Index(s, ":"), strings.Index(s, " ~ ")
+	switch {
+	case tilde >= 0 && (colon < 0 || tilde < colon):
+		name, want = strings.TrimSpace(s[:tilde]), strings.TrimSpace(s[tilde+3:])
+	case colon >= 0:
+		name, want, exact = s[:colon], strings.TrimSpace(s[colon+1:]), true
+	case !absent:
+		return fmt.Errorf("want NAME: VALUE, NAME ~ TEXT or !NAME")
+	}
+	if strings.EqualFold(name, "Body") {
+		if has := exact && m.body == want || !exact && strings.Contains(m.body, want); has == absent {
+			return fmt.Errorf("the body is %q", m.body)
+		}
+		return nil
+	}
+	name, number, one := strings.Cut(name, "#")
+	got := m.values(name)
+	if one {
+		i, err := strconv.Atoi(number)
+		if err != nil {
+			return err
+		}
+		if i < 1 || i > len(got) {
+			got = nil
+		} else {
+			got = got[i-1 : i]
+		}
+	}
+	var has bool
+	if exact {
+		has = len(got) > 0 && strings.Join(got, ", ") == want
+	} else {
+		has = slices.ContainsFunc(got, func(v string) bool { return strings.Contains(v, want) })
+	}
+	if has == absent {
+		return fmt.Errorf("it has %q", got)
+	}
+	return nil
+}

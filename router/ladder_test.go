@@ -1,0 +1,142 @@
+package router_test
+
+import (
+	"flag"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A ladder is a whole call on a simulated clock and network, as text one can read aloud:
+//
+//	# RFC 3261 section 16.7 step 10: the first 2xx cancels the other branch
+//	targets b1 + b2
+//
+//	0ms     alice > edge   INVITE sip:bob@example.com
+//	0ms     edge  > alice  100 Trying
+//	0ms     edge  > b1     INVITE sip:b1@192.0.2.1:5060
+//	                       Max-Forwards: 69
+//	0ms     edge  > b2     INVITE sip:b2@192.0.2.2:5060
+//	...
+//	60s     end
+//
+// Lines sent by an actor are inputs: the actor makes the message as a real user agent would (see
+// actor_ladder_test.go) and it travels over the simulated network to the real router. Lines sent by an
+// edge are expectations: everything that the edge sends must be listed, in order, at the exact virtual
+// millisecond, and nothing else may come until the line "end", where no transaction, branch, byte or
+// timer may be left. `go test ./router -run TestLadders -update` rewrites the edge's lines.
+//
+// # Settings
+//
+// They stand before the first timed line. Each is about the edge called "edge"; "edge2 mode stateless" sets it for
+// a second proxy, which is there if any line names it.
+//
+//	mode stateful|stateless            record-route auto|always|never
+//	domain HOST[:PORT]...              what is ours; default example.com
+//	next-hop NAME|HOST:PORT|none       default bob
+//	advertise HOST[:PORT]              open-relay            force-rport
+//	T1|T2|T4|C DURATION                decision-timeout DURATION
+//	max-transactions N                 loops N
+//	targets b1 + b2, b3                Decide answers at once, for requests to the first domain that are in no dialog of ours: b1 and
+//	                                   b2 together, then b3; also URIs, "via NAME" (a hop; the Request-URI stays), a status, "default"
+//	decide later                       Decide suspends; a line "rules > edge  b1 + b2, b3" or "rules > edge  404" answers
+//	decide panics                      Decide panics if the user part of the Request-URI is "crash"
+//	actor NAME ADDRESS:PORT            an address of one's own choice; well-known names have one (see network_ladder_test.go)
+//	NAME behind ADDRESS:PORT           packets of NAME come from there (a NAT)
+//	NAME speaks rfc2543|tcp|no-rport   rfc2543: no branch with the cookie; tcp: the transaction layer sees a reliable transport
+//
+// # Messages
+//
+//	METHOD URI        a request outside a dialog: a new call, or the next attempt of the same call
+//	METHOD            a request inside the dialog; CANCEL, and ACK for a failure, by the rules of their INVITE
+//	CODE Reason       a response to the last such request received
+//
+// On an edge's line the URI of a request is the Request-URI, and it is always there.
+//
+// Notes in brackets at the end of a line, separated by commas:
+//
+//	(BYE)             a response: which method it answers, unless that is INVITE
+//	(again)           the same bytes once more; on an edge's line: it is byte for byte what was sent there before, else it must not be
+//	(fork)            the last such request once more as another branch of a proxy upstream sends it: only its topmost Via is new
+//	(call 2)          which call, by Call-ID, unless 1
+//	(to b1)           which dialog of the call, by the far end; otherwise the latest
+//	(in dialog)       a request with a URI, inside the dialog all the same
+//	(lost)            never arrives
+//	(twice)           arrives twice
+//	(late 30ms)       arrives so much later
+//	(loop 1)          arrives at that loop; otherwise at loop 0
+//	(meanwhile)       arrives at another loop while the one before it is still inside Send, holding the context's claim
+//	(Timer A)         on an edge's line: for the reader
+//
+// Other lines:
+//
+//	10ms  bob > edge       ICMP              the last datagram that the edge sent to bob comes back as unreachable
+//	10ms  bob > edge       junk TEXT         these bytes, with Go escapes
+//	10ms  rules > edge     b1 + b2, b3       the answer of a suspended decision
+//	10ms  operator > edge  drain
+//	10ms  check                              the lines below it are counters of the router or the store
+//
+// # Headers
+//
+// Lines that begin with a blank belong to the message above them. Under an input they change it, under an expectation
+// they are claims about it; {bob} stands for bob's address and port, {bob route} for the route set that bob learned,
+// {bob toproute} for its first value, {bob routeuri} for
+// the URI in that, {bob badroute} for the route set with one character of a token changed, {bob tag} for his tag, {callid} for the Call-ID.
+//
+//	Name: value       input: replaces (a second such line adds). edge: all values of the header are exactly this
+//	Name#2: value     edge: its second value is this
+//	Name ~ text       edge: some value of it has this text in it; also Name#2 ~ text
+//	!Name             input: without it. edge: it is not there; also !Name ~ text
+//	+Name: value      input: one more, at the end
+//	^Name: value      input: one more, at the top
+//	Start: line       input: the whole start line
+//	Body: text        input: with Go escapes; "sdp" and "none" are understood
+//
+// Every message of the edge is checked for more than the line says: see check_ladder_test.go.
+
+var update = flag.Bool("update", false, "rewrite the edge's lines of the ladders")
+
+func TestLadders(t *testing.T) {
+	root := filepath.Join("testdata", "ladders")
+	var files []string
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && strings.HasSuffix(path, ".txt") {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) == 0 {
+		t.Fatal("no ladders under", root)
+	}
+	for _, path := range files {
+		name, _ := filepath.Rel(root, strings.TrimSuffix(path, ".txt"))
+		t.Run(filepath.ToSlash(name), func(t *testing.T) {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l, err := readLadder(string(text))
+			if err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
+			n := newNetwork(l, *update, startRouter)
+			defer n.close()
+			err = n.run()
+			if *update {
+				if now := l.String(); now != string(text) {
+					if err := os.WriteFile(path, []byte(now), 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if err != nil {
+				t.Fatalf("%s:%v", path, err)
+			}
+		})
+	}
+}
