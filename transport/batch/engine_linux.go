@@ -135,7 +135,7 @@ func (e *Engine) Stop() {
 		return
 	}
 	for _, l := range e.loops {
-		l.Wake()
+		l.ring()
 	}
 }
 

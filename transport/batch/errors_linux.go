@@ -72,38 +72,3 @@ func failureOf(e *unix.SockExtendedErr) transport.Failure {
 	}
 	return 0
 }
-
-// failures keeps what sendmmsg refused until the Handler can be told: a flush may happen inside
-// a call of the Handler, which is no place to call it again.
-type failures struct {
-	n     int
-	flows [failuresKept]transport.Flow
-	why   [failuresKept]transport.Failure
-	sizes [failuresKept]int
-	bytes [failuresKept][failureBytes]byte
-}
-
-// add copies what fits of b; beyond its bound a failure is only counted.
-func (f *failures) add(to *transport.Flow, b []byte, why transport.Failure) {
-	if f.n == failuresKept {
-		return
-	}
-	f.flows[f.n] = *to
-	f.why[f.n] = why
-	f.sizes[f.n] = copy(f.bytes[f.n][:], b)
-	f.n++
-}
-
-// reportFailures tells the Handler, latest first. What fails meanwhile waits for the next time.
-func (l *loop) reportFailures() {
-	f := &l.failures
-	for range f.n {
-		// Taken off before the call, so that a panic does not bring it back; and what the call
-		// adds may not overwrite it, so its place is the last one.
-		f.n--
-		i := f.n
-		flow, why := f.flows[i], f.why[i]
-		n := copy(l.failing[:], f.bytes[i][:f.sizes[i]])
-		l.handler.SendFailed(flow, l.failing[:n], why, l.now)
-	}
-}

@@ -41,11 +41,6 @@ const (
 	// Each report clears one; they would have to arrive faster than system calls return.
 	pendingErrors = 4
 
-	// failuresKept and failureBytes bound what is remembered of refused datagrams until the
-	// Handler can be told. The topmost Via with the branch lies well inside.
-	failuresKept = 32
-	failureBytes = 2048
-
 	// rawWait bounds one raw wait; a loop that saw nothing for so long waits in an ordinary
 	// system call next, which gives up its P. See (*loop).wait.
 	rawWait = 5 * time.Millisecond

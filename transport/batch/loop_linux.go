@@ -20,9 +20,9 @@ import (
 //
 // A turn of the loop:
 //
-//  1. poll: sleep until there is something to do, or only look when there is already
-//  2. service: one batch of each ready socket goes to Handler.Receive
-//  3. settle: Handler.Expire, flush what was queued, Handler.SendFailed, Handler.Quiesce
+//  1. settle: Handler.Expire, flush what was queued, Handler.SendFailed, Handler.Quiesce
+//  2. poll: sleep until there is something to do, or only look when there is already
+//  3. service: one batch of each ready socket goes to Handler.Receive
 type loop struct {
 	id      int
 	engine  *Engine
@@ -39,11 +39,11 @@ type loop struct {
 	skipped  int               // rounds since epoll was asked
 	quiet    bool              // the last raw wait ended without any event
 	handled  int               // packets since the last settle
+	expired  bool              // this settle has called Expire
 
 	in       intake
 	out      outgoing
-	failures failures
-	failing  [failureBytes]byte // the one that the Handler is told of
+	refusals transport.Undelivered
 	events   [transport.MaxListeners + 1]unix.EpollEvent
 	sendmmsg func(fd int, hdrs *mmsghdr, n int) (int, syscall.Errno) // the system call, but in tests
 
@@ -123,10 +123,10 @@ func (l *loop) run() {
 	// would otherwise have their turn here whenever the loop is preempted.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	l.now = transport.Now()
 	for !l.engine.stopping.Load() {
 		l.turns()
 	}
-	l.flush()
 	l.handler.Idle()
 }
 
@@ -135,10 +135,13 @@ func (l *loop) run() {
 func (l *loop) turns() {
 	defer l.recovered()
 	l.deliver()
-	for !l.engine.stopping.Load() {
+	for {
+		l.settle()
+		if l.engine.stopping.Load() {
+			return
+		}
 		l.poll()
 		l.service()
-		l.settle()
 	}
 }
 
@@ -158,7 +161,7 @@ func (l *loop) recovered() {
 
 // poll finds out which sockets are ready, and sleeps if there is nothing to do before that.
 func (l *loop) poll() {
-	busy := l.ready|l.failed != 0 || l.failures.n > 0
+	busy := l.ready|l.failed != 0 || l.refusals.Any()
 	if busy && l.skipped < roundsPerPoll {
 		l.skipped++
 		l.answerWake()
@@ -304,24 +307,32 @@ func (l *loop) service() {
 	}
 }
 
-// settle ends a batch.
+// settle ends a batch. After a panic it is called again, for what was not done yet.
 func (l *loop) settle() {
 	l.handled = 0
-	l.deadline = l.now.Add(panicPause) // stays only if Expire panics
-	l.deadline = l.handler.Expire(l.now)
+	if !l.expired {
+		l.expired = true
+		l.deadline = l.now.Add(panicPause) // stays only if Expire panics
+		l.deadline = l.handler.Expire(l.now)
+	}
 	l.flush()
-	if l.failures.n > 0 {
-		l.reportFailures()
+	if l.refusals.Any() {
+		l.refusals.Report(l.handler, l.now)
 		l.flush()
 	}
+	l.expired = false
 	l.handler.Quiesce()
 }
 
 // Wake implements transport.Loop.
 func (l *loop) Wake() {
-	if l.woken.Swap(true) {
-		return // somebody else's write is on its way
+	if !l.woken.Swap(true) { // else somebody else's write is on its way
+		l.ring()
 	}
+}
+
+// ring ends the sleep of the loop.
+func (l *loop) ring() {
 	if l.wakers.Add(1) > 0 {
 		one := [8]byte{1}
 		// It fails only when 2^64-2 wakes were not read, and then the loop has been told.

@@ -1,11 +1,8 @@
 package batch
 
 import (
-	"errors"
 	"fmt"
-	"net"
 	"net/netip"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -21,24 +18,13 @@ type opener struct {
 }
 
 func newOpener(want netip.AddrPort, cfg *transport.Config) (*opener, error) {
-	ip := want.Addr()
-	if !ip.IsValid() {
-		return nil, fmt.Errorf("udp listener without an address; give --listen udp:HOST:PORT, for example udp:0.0.0.0:5060")
+	addr, scope, err := transport.Normal(want)
+	if err != nil {
+		return nil, err
 	}
-	o := &opener{cfg: cfg, addr: netip.AddrPortFrom(ip.Unmap(), want.Port()), family: unix.AF_INET6}
-	if o.addr.Addr().Is4() {
+	o := &opener{cfg: cfg, addr: addr, family: unix.AF_INET6, scope: scope}
+	if addr.Addr().Is4() {
 		o.family = unix.AF_INET
-	}
-	if zone := ip.Zone(); zone != "" {
-		n, err := strconv.ParseUint(zone, 10, 32)
-		if err != nil {
-			ifi, err := net.InterfaceByName(zone)
-			if err != nil {
-				return nil, fmt.Errorf("udp %s: there is no interface %q; ip address shows them", want, zone)
-			}
-			n = uint64(ifi.Index)
-		}
-		o.scope = uint32(n)
 	}
 	return o, nil
 }
@@ -64,7 +50,7 @@ func (o *opener) open(join bool) (fd int, err error) {
 		}
 	}
 	if err = unix.Bind(fd, o.sockaddr()); err != nil {
-		return fd, fmt.Errorf("udp %s: %w", o.addr, bindError(err))
+		return fd, transport.BindError(o.addr, err)
 	}
 	if o.addr.Port() == 0 {
 		sa, err := unix.Getsockname(fd)
@@ -128,9 +114,8 @@ func (o *opener) receiveBuffer(fd int, first bool) {
 	}
 	got, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
 	// The kernel doubles what it is asked for, to account for its own bookkeeping. socket(7)
-	if err == nil && got/2 < want && first && o.cfg.Warn != nil {
-		o.cfg.Warn(fmt.Sprintf("udp %s: the receive buffer is %d bytes, less than the %d asked for, so bursts may be lost; raise net.core.rmem_max or lower --udp-receive-buffer",
-			o.addr, got/2, want))
+	if err == nil && first {
+		o.cfg.WarnReceiveBuffer(o.addr, got/2)
 	}
 }
 
@@ -139,20 +124,4 @@ func (o *opener) sockaddr() unix.Sockaddr {
 		return &unix.SockaddrInet4{Addr: o.addr.Addr().As4(), Port: int(o.addr.Port())}
 	}
 	return &unix.SockaddrInet6{Addr: o.addr.Addr().As16(), Port: int(o.addr.Port()), ZoneId: o.scope}
-}
-
-// bindError adds what to do about it.
-func bindError(err error) error {
-	advice := ""
-	switch {
-	case errors.Is(err, unix.EADDRINUSE):
-		advice = "another process has this port; stop it (ss -ulpn shows it) or give another --listen"
-	case errors.Is(err, unix.EADDRNOTAVAIL):
-		advice = "this machine does not have that address (ip address shows them); give another --listen"
-	case errors.Is(err, unix.EACCES):
-		advice = "this port is for privileged processes; give a port above 1023 or CAP_NET_BIND_SERVICE"
-	default:
-		return fmt.Errorf("cannot bind: %w", err)
-	}
-	return fmt.Errorf("cannot bind: %w: %s", err, advice)
 }

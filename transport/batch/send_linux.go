@@ -215,7 +215,7 @@ func (l *loop) countSent(packets, bytes int) {
 
 func (l *loop) refused(to *transport.Flow, b []byte, why transport.Failure) {
 	l.stats.sendErrors.Add(1)
-	l.failures.add(to, b, why)
+	l.refusals.Add(*to, b, why)
 }
 
 // drop gives up what is queued on socket i.

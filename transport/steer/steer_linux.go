@@ -10,36 +10,52 @@ import (
 // Attach gives the SO_REUSEPORT group of fd the steering program for that many sockets. It
 // needs no privilege.
 func Attach(fd, loops int) error {
-	prog := program(loops)
-	err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF,
-		&unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]})
-	runtime.KeepAlive(prog)
+	err := attach(fd, program(loops, far))
+	if err == unix.ENOMEM {
+		err = attach(fd, program(loops, near))
+	}
 	if err != nil {
 		return fmt.Errorf("the steering program was refused (SO_ATTACH_REUSEPORT_CBPF): %w", err)
 	}
 	return nil
 }
 
+func attach(fd int, prog []unix.SockFilter) error {
+	err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_REUSEPORT_CBPF,
+		&unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]})
+	runtime.KeepAlive(prog)
+	return err
+}
+
 // Where the program looks. The offsets are into the UDP payload, 4 bytes at a time.
 //
 // The branch of the topmost Via names the transaction, so it is the best thing to hash: the
 // INVITE with its retransmissions, its CANCEL and the ACK for its failure meet on one loop,
-// and a new transaction goes anywhere. It nearly always lies in the first few hundred bytes.
+// and a new transaction goes anywhere. It nearly always lies in the first few hundred bytes;
+// looking further costs time only where it does not.
 const (
-	searchFrom = 28  // no shorter start line and Via before the cookie: "ACK sip:a SIP/2.0 Via: SIP/2.0/UDP a;branch="
-	searchTo   = 380 // beyond, the whole program would be larger than older kernels take (20 KiB)
-	searchStep = 32  // one check of the length covers so many bytes
+	searchFrom = 28 // no shorter start line and Via before the cookie: "ACK sip:a SIP/2.0 Via: SIP/2.0/UDP a;branch="
+	searchStep = 32 // one check of the length covers so many bytes
 
 	// branchBytes after the cookie are hashed. Long branches vary early or in between; of
 	// short ones the start of the next header is hashed as well, which is the same for all
 	// messages that a client sends in a transaction.
 	branchBytes = 24
 
-	// Without a cookie (RFC 2543, a Via far behind) everything in this range is hashed.
-	// Equal packets still meet.
+	// Without a cookie (RFC 2543, a Via beyond the reach) everything from here on is hashed, as
+	// far as the reach goes. Equal packets still meet.
 	wholeFrom = 16
-	wholeTo   = 272
 	wholeStep = 16
+)
+
+// reach is how far into the packet the two parts of the program look.
+type reach struct{ search, whole int }
+
+// A program may take net.core.optmem_max once translated: 128 KiB, but 20 KiB before Linux 6.7,
+// which near just meets.
+var (
+	far  = reach{search: searchFrom + 32*searchStep, whole: wholeFrom + 40*wholeStep}
+	near = reach{search: searchFrom + 11*searchStep, whole: wholeFrom + 16*wholeStep}
 )
 
 // The cookie of RFC 3261 section 8.1.1.7 is seven bytes, so looking at every fourth offset
@@ -61,11 +77,11 @@ const byAddress = 0xffffffff
 
 // program is the steering program in classic BPF. It has no loops and no access to maps. A load
 // beyond the packet would end it with socket 0, so the length is checked before.
-func program(loops int) []unix.SockFilter {
+func program(loops int, r reach) []unix.SockFilter {
 	var p assembler
 
 	// Search the cookie.
-	for at := searchFrom; at < searchTo; at += searchStep {
+	for at := searchFrom; at < r.search; at += searchStep {
 		p.op(unix.BPF_LD|unix.BPF_W|unix.BPF_LEN, 0)
 		p.jump(unix.BPF_JGE, uint32(at+searchStep), 1, 0)
 		p.far("whole")
@@ -82,7 +98,7 @@ func program(loops int) []unix.SockFilter {
 
 	p.label("whole")
 	p.op(unix.BPF_LDX|unix.BPF_IMM, 0) // X is the hash
-	for at := wholeFrom; at < wholeTo; at += wholeStep {
+	for at := wholeFrom; at < r.whole; at += wholeStep {
 		p.op(unix.BPF_LD|unix.BPF_W|unix.BPF_LEN, 0)
 		p.jump(unix.BPF_JGE, uint32(at+wholeStep), 1, 0)
 		if at == wholeFrom {
