@@ -42,8 +42,9 @@ var everything = []string{"*"}
 var rooms = map[string]room{
 	"parser":            {nil, core, false},
 	"transport":         {nil, core, true},
-	"transport/batch":   {[]string{"transport"}, world, false},
-	"transport/gnetudp": {[]string{"transport"}, world, false},
+	"transport/steer":   {nil, world, false},
+	"transport/batch":   {[]string{"transport", "transport/steer"}, world, false},
+	"transport/gnetudp": {[]string{"transport", "transport/steer"}, world, false},
 	"txn":               {[]string{"parser", "transport"}, core, false},
 	"location":          {[]string{"parser", "transport"}, core, false},
 	"router":            {[]string{"parser", "transport", "txn", "location"}, core, false},

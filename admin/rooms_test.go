@@ -1,0 +1,38 @@
+package admin
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"sipedge/router"
+	"sipedge/txn"
+)
+
+// Every figure of the rooms is shown, once.
+func TestRoomMetrics(t *testing.T) {
+	counters, stats := fill[router.Counters](5000), fill[txn.Stats](7000)
+	s, err := New(func(m string) { t.Error(m) },
+		newTable(routerMetrics, nil, func(show func(*router.Counters, ...string)) { show(&counters) }),
+		newTable(storeMetrics, nil, func(show func(*txn.Stats, ...string)) { show(&stats) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _ := start(t, s)
+	_, text := get(t, c, "/metrics")
+	shown := func(typ reflect.Type, base int) {
+		for i := range typ.NumField() {
+			if n := strings.Count(text, fmt.Sprintf(" %d\n", base+i)); n != 1 {
+				t.Errorf("%v.%s is shown %d times", typ, typ.Field(i).Name, n)
+			}
+		}
+	}
+	shown(reflect.TypeFor[router.Counters](), 5000)
+	shown(reflect.TypeFor[txn.Stats](), 7000)
+	for _, want := range []string{"# TYPE sipedge_requests_in_total counter\nsipedge_requests_in_total 5000\n", "# TYPE sipedge_store_contexts gauge\nsipedge_store_contexts 7000\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("/metrics lacks %q", want)
+		}
+	}
+}
