@@ -51,8 +51,8 @@ func (w *Worker) request(from *transport.Flow, m *parser.Message, b []byte) {
 			Kind: txn.EventRequest, From: *from, Data: b[:m.Len],
 			Droppable: m.Method != parser.MethodCancel,
 		})
-		if outcome == txn.Busy {
-			return
+		if outcome != txn.Claimed {
+			return // queued; or not, and then the sender's next copy finds its way
 		}
 	}
 	switch outcome {
@@ -65,14 +65,10 @@ func (w *Worker) request(from *transport.Flow, m *parser.Message, b []byte) {
 		w.requestAgain(c, from, m, b)
 		w.settle(c)
 	case txn.Gone:
-		switch {
-		case m.Method == parser.MethodAck || m.Method == parser.MethodCancel:
-			// An ACK of a 2xx is a transaction of its own that nobody answers (RFC 3261 section 17.1.1.3), so
-			// there is nothing to keep. "If a response context is not found, the element does not have any knowledge of
-			// the request to apply the CANCEL to. It MUST statelessly forward the CANCEL request" section 16.10.
-			w.relay(from, m, b)
-		}
-		// Otherwise the context ended between Busy and Post: the sender's next copy begins anew.
+		// An ACK of a 2xx is a transaction of its own that nobody answers (RFC 3261 section 17.1.1.3), so
+		// there is nothing to keep. "If a response context is not found, the element does not have any knowledge of
+		// the request to apply the CANCEL to. It MUST statelessly forward the CANCEL request" section 16.10.
+		w.relay(from, m, b)
 	case txn.Full:
 		w.n.StoreFull++
 		if m.Method != parser.MethodAck {
@@ -85,7 +81,7 @@ func (w *Worker) request(from *transport.Flow, m *parser.Message, b []byte) {
 func (w *Worker) requestAgain(c *txn.ResponseContext, from *transport.Flow, m *parser.Message, b []byte) {
 	switch m.Method {
 	case parser.MethodAck:
-		if c.Server.State == txn.Accepted || c.Status >= 200 && c.Status < 300 {
+		if c.Server.State == txn.Accepted {
 			// The ACK of a 2xx from a client that gave it the INVITE's branch (RFC 2543): it is for the UAS.
 			w.relay(from, m, b)
 			return
@@ -202,7 +198,6 @@ func (w *Worker) start(c *txn.ResponseContext, from *transport.Flow, m *parser.M
 	}
 	f := w.startGroup(c, from, m, b, 0)
 	if c.Pending == 0 && f.status != 0 {
-		w.local.Drop(&c.Request)
 		return f
 	}
 	return fault{}

@@ -33,6 +33,7 @@ type Worker struct {
 	announced transport.Instant
 
 	answers answers
+	waiting *Answer // taken from answers, not yet handled
 	shared  published
 }
 
@@ -73,6 +74,9 @@ func (w *Worker) barrier() {
 		}
 		w.n.Ended++
 		w.local.Poison(c)
+		if w.waiting != nil {
+			w.loop.Wake() // the answers behind the one that caused it
+		}
 		panic(r)
 	}
 }
@@ -94,11 +98,13 @@ func isKeepAlive(b []byte) bool {
 // Woken takes the answers of decisions in.
 func (w *Worker) Woken(now transport.Instant) {
 	w.now, w.dirty = now, true
-	for a := w.answers.takeAll(); a != nil; {
-		next := a.next
-		a.next = nil
+	if w.waiting == nil {
+		w.waiting = w.answers.takeAll()
+	}
+	for w.waiting != nil {
+		a := w.waiting
+		w.waiting, a.next = a.next, nil
 		w.answered(a)
-		a = next
 	}
 }
 
