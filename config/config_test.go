@@ -418,7 +418,7 @@ func FuzzLoad(f *testing.F) {
 func TestUsage(t *testing.T) {
 	text := Usage()
 	for s := range settings {
-		if !strings.Contains(text, "--"+s.name) || s.arg != "" && !strings.Contains(text, "Example: --"+s.name+" ") && !strings.Contains(strings.Join(strings.Fields(text), " "), "Example: --"+s.name+" "+s.example) {
+		if !strings.Contains(text, "\n  --"+s.name) || s.arg != "" && !strings.Contains(text, "Example: --"+s.name+" "+s.example+"\n") {
 			t.Errorf("--help lacks --%s or its example", s.name)
 		}
 	}

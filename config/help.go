@@ -38,10 +38,10 @@ func (s *setting) appendUsage(b *strings.Builder) {
 	} else if !strings.Contains(text, "Default:") && !s.repeat {
 		text += " Default: none."
 	}
-	if s.arg != "" {
-		text += " Example: --" + s.name + " " + s.example
-	}
 	wrap(b, text, 8, 100)
+	if s.arg != "" {
+		fmt.Fprintf(b, "        Example: --%s %s\n", s.name, s.example)
+	}
 }
 
 // wrap writes text in lines of at most width columns, each indented.

@@ -33,27 +33,26 @@ const (
 type room struct {
 	imports []string // rooms that it may import besides itself
 	reach   reach
-	clock   bool // it may ask what time it is; world may anyway
 }
 
 // everything lets a room import every other.
 var everything = []string{"*"}
 
 var rooms = map[string]room{
-	"parser":            {nil, core, false},
-	"transport":         {nil, core, true},
-	"transport/steer":   {nil, world, false},
-	"transport/batch":   {[]string{"transport", "transport/steer"}, world, false},
-	"transport/gnetudp": {[]string{"transport", "transport/steer"}, world, false},
-	"txn":               {[]string{"parser", "transport"}, core, false},
-	"location":          {[]string{"parser", "transport"}, core, false},
-	"router":            {[]string{"parser", "transport", "txn", "location"}, core, false},
-	"config":            {[]string{"parser", "transport"}, files, false},
-	"admin":             {[]string{"parser", "transport", "txn", "location", "router", "config"}, world, false},
-	"cmd":               {[]string{"parser", "transport", "transport/batch", "transport/gnetudp", "txn", "location", "router", "config", "admin"}, world, false},
-	"bench":             {everything, world, false},
-	"fuzz":              {everything, world, false},
-	"build":             {nil, world, false},
+	"parser":            {nil, core},
+	"transport":         {nil, world},
+	"transport/steer":   {nil, world},
+	"transport/batch":   {[]string{"transport", "transport/steer"}, world},
+	"transport/gnetudp": {[]string{"transport", "transport/steer"}, world},
+	"txn":               {[]string{"parser", "transport"}, core},
+	"location":          {[]string{"parser", "transport"}, core},
+	"router":            {[]string{"parser", "transport", "txn", "location"}, core},
+	"config":            {[]string{"parser", "transport"}, files},
+	"admin":             {[]string{"parser", "transport", "txn", "location", "router", "config"}, world},
+	"cmd":               {[]string{"parser", "transport", "transport/batch", "transport/gnetudp", "txn", "location", "router", "config", "admin"}, world},
+	"bench":             {everything, world},
+	"fuzz":              {everything, world},
+	"build":             {nil, world},
 }
 
 // clocks is what packages have for those who may know what time it is.
@@ -144,7 +143,7 @@ func checkFile(fset *token.FileSet, f *ast.File, name string, r room) (problems 
 				local = imp.Name.Name
 			}
 			names[local] = clock
-			if local == "." && !r.mayClock() {
+			if local == "." && r.reach != world {
 				report(imp.Pos(), "a dot import of %s hides its clock", path)
 			}
 		}
@@ -152,7 +151,7 @@ func checkFile(fset *token.FileSet, f *ast.File, name string, r room) (problems 
 			report(imp.Pos(), "%s imports %s: %s", name, path, why)
 		}
 	}
-	if r.mayClock() {
+	if r.reach == world {
 		return problems
 	}
 	ast.Inspect(f, func(n ast.Node) bool {
@@ -167,8 +166,6 @@ func checkFile(fset *token.FileSet, f *ast.File, name string, r room) (problems 
 	})
 	return problems
 }
-
-func (r room) mayClock() bool { return r.clock || r.reach == world }
 
 // refuse says why room name may not import path, or nothing.
 func refuse(name string, r room, path string) string {
