@@ -129,6 +129,19 @@ func lastRequest(in []*message, method string) *message {
 	return nil
 }
 
+// nthRequest finds the nth request with that method, copies not counted.
+func nthRequest(in []*message, method string, nth int) *message {
+	seen := map[string]bool{}
+	for _, m := range in {
+		if branch, _ := param(m.values("Via")[0], "branch"); m.request() && m.method() == method && !seen[branch] {
+			if seen[branch] = true; len(seen) == nth {
+				return m
+			}
+		}
+	}
+	return nil
+}
+
 // lastFinal finds the latest final response to an INVITE.
 func (p *party) lastFinal() *message {
 	for _, m := range slices.Backward(p.got) {
@@ -283,6 +296,9 @@ func hopByHop(inv *message, method, to string) *message {
 
 func (a *actor) response(p *party, l *line) (*message, error) {
 	req := lastRequest(p.got, l.notes.method)
+	if l.notes.request > 0 {
+		req = nthRequest(p.got, l.notes.method, l.notes.request)
+	}
 	if req == nil {
 		return nil, fmt.Errorf("%s has received no %s in call %d to answer", a.name, l.notes.method, l.notes.call)
 	}

@@ -46,6 +46,7 @@ type notes struct {
 	late      time.Duration
 	loop      int
 	meanwhile bool
+	request   int
 	remark    string // Timer A
 }
 
@@ -157,6 +158,8 @@ func (n *notes) read(s string, expected bool) error {
 			n.late, err = time.ParseDuration(arg)
 		case word == "call":
 			n.call, err = strconv.Atoi(arg)
+		case word == "request" && !expected:
+			n.request, err = strconv.Atoi(arg)
 		case word == "Timer" && expected:
 			n.remark = item
 		case item == "fork" && !expected:
@@ -194,6 +197,7 @@ func (n *notes) String() string {
 	add(n.remark != "", n.remark)
 	add(n.call > 1, fmt.Sprint("call ", n.call))
 	add(n.dialog != "", "to "+n.dialog)
+	add(n.request != 0, fmt.Sprint("request ", n.request))
 	add(n.inDialog, "in dialog")
 	add(n.loop != 0, fmt.Sprint("loop ", n.loop))
 	add(n.meanwhile, "meanwhile")

@@ -62,6 +62,7 @@ import (
 //	(fork)            the last such request once more as another branch of a proxy upstream sends it: only its topmost Via is new
 //	(call 2)          which call, by Call-ID, unless 1
 //	(to b1)           which dialog of the call, by the far end; otherwise the latest
+//	(request 1)       which of several requests with one Call-ID a response answers, in the order received; otherwise the latest
 //	(in dialog)       a request with a URI, inside the dialog all the same
 //	(lost)            never arrives
 //	(twice)           arrives twice

@@ -129,7 +129,11 @@ func (m *message) has(name string) bool {
 func (m *message) values(name string) []string {
 	var all []string
 	for _, h := range m.headers {
-		if sameName(h.name, name) {
+		switch {
+		case !sameName(h.name, name):
+		case strings.Contains(strings.ToLower(name), "auth"):
+			all = append(all, h.value) // "The syntax for [...] header fields [of authentication] does not follow the general rule": RFC 3261 section 7.3
+		default:
 			all = append(all, splitValues(h.value)...)
 		}
 	}
