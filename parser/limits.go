@@ -11,6 +11,10 @@ const (
 	// a Record-Route and a Route line each are 210; the rest is room for extensions.
 	MaxHeaderLines = 512
 
+	// MaxLineEnds is how many lines a header section may have when the lines of folded headers are counted one by one: twice
+	// MaxHeaderLines. It bounds what the scan notes, and is far more than peers that fold each parameter need.
+	MaxLineEnds = 2 * MaxHeaderLines
+
 	// MaxStreamMessage is the default bound of a whole message on a stream, in bytes. It is checked
 	// against Content-Length before a byte of the body is waited for.
 	MaxStreamMessage = 1 << 20

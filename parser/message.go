@@ -64,7 +64,7 @@ type Message struct {
 	first   [64]uint16 // by id: index of its first line; valid iff seen
 	lines   [64]uint16 // by id: how many lines have it; valid iff seen
 	headers [MaxHeaderLines]Header
-	lf      bitmap // line feeds
+	ends    lineEnds
 	nt      bitmap // bytes that no token has
 }
 

@@ -8,10 +8,11 @@ import "encoding/binary"
 // section is indexed and Via, From, To, Call-ID and CSeq are filled as far as they are there. Octets
 // behind the body are ignored (RFC 3261 section 18.3: "they MUST be discarded").
 func Parse(b []byte, m *Message) Error {
-	end, suspect := scan(b, &m.lf, &m.nt)
+	end, suspect := scan(b, &m.ends, &m.nt)
 	if end < 0 {
 		m.reset()
-		return m.noHeaderEnd(b)
+		m.noHeaderEnd(b, end)
+		return m.Err
 	}
 	m.parse(b, end, suspect, false)
 	return m.Err
@@ -35,8 +36,12 @@ func (m *Message) fail(code ErrorCode, off int) {
 	}
 }
 
-func (m *Message) noHeaderEnd(b []byte) Error {
+// noHeaderEnd says why there is no end of the header section in b.
+func (m *Message) noHeaderEnd(b []byte, end int) {
+	m.broken = true
 	switch {
+	case end == tooManyLines:
+		m.fail(ErrHeaderLines, int(m.ends[MaxLineEnds]))
 	case len(b) > MaxHeaderSection:
 		m.fail(ErrHeaderSectionSize, MaxHeaderSection)
 	case KeepAlive(b) == len(b):
@@ -44,7 +49,6 @@ func (m *Message) noHeaderEnd(b []byte) Error {
 	default:
 		m.fail(ErrNoHeaderEnd, len(b))
 	}
-	return m.Err
 }
 
 // KeepAlive is the number of bytes of CRLF that b starts with. RFC 3261 section 7.5: "Implementations processing SIP messages over
@@ -88,6 +92,7 @@ func (m *Message) parse(b []byte, end int, suspect, stream bool) {
 // indexHeaders notes name, value and id of each header line from p to the empty line that ends at end.
 func (m *Message) indexHeaders(b []byte, p, end int) bool {
 	h := end - 1 // the empty line
+	k := 1       // ends[k] is the end of the line at hand
 	for n := 0; p < h; n++ {
 		if n == MaxHeaderLines {
 			m.fail(ErrHeaderLines, p)
@@ -112,9 +117,9 @@ func (m *Message) indexHeaders(b []byte, p, end int) bool {
 			}
 		}
 		// a line goes on where the next one starts with white space
-		e := m.lf.next(b, v, end)
-		for b[e+1] == ' ' || b[e+1] == '\t' {
-			e = m.lf.next(b, e+1, end)
+		e := int(m.ends[k])
+		for k++; b[e+1] == ' ' || b[e+1] == '\t'; k++ {
+			e = int(m.ends[k])
 		}
 		next := e + 1
 		for v < e && isSpace(b[v]) {
@@ -141,6 +146,10 @@ func (m *Message) indexHeaders(b []byte, p, end int) bool {
 		}
 		m.count = uint16(n + 1)
 		p = next
+	}
+	if k > MaxLineEnds {
+		m.fail(ErrHeaderLines, int(m.ends[MaxLineEnds]))
+		return false
 	}
 	return true
 }
@@ -355,7 +364,7 @@ func (m *Message) controlIn(i int, code ErrorCode) ErrorCode {
 
 // parseStartLine returns the offset of the first header line, or -1 for what cannot be read.
 func (m *Message) parseStartLine(b []byte, end int) int {
-	l := m.lf.next(b, 0, end)
+	l := int(m.ends[0])
 	e := l // end of the line's text
 	if e > 0 && b[e-1] == '\r' {
 		e--

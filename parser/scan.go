@@ -2,11 +2,21 @@ package parser
 
 import "math/bits"
 
-// bitmap has one bit for each byte of a header section.
-type bitmap [(MaxHeaderSection + 1) / 64]uint64
+// bitmap has one bit for each byte of a header section, and a word more, so that two can be read at once.
+type bitmap [(MaxHeaderSection+1)/64 + 1]uint64
 
 // noBitmap stands for "there is none": parsing goes byte by byte then. It stays zero.
 var noBitmap bitmap
+
+// lineEnds has the offsets of the line feeds in order. A block of the scan may write 64 behind MaxLineEnds, and three more
+// that are none.
+type lineEnds [MaxLineEnds + 64 + 3]uint16
+
+// What scan returns in the place of the end.
+const (
+	noEnd        = -1
+	tooManyLines = -2
+)
 
 // Character classes, RFC 3261 section 25.1.
 const (
@@ -68,9 +78,10 @@ func makeScanBits() (t [256]uint8) {
 }
 
 // scanPortable is the plain form of scan.
-func scanPortable(b []byte, lf, nt *bitmap) (end int, suspect bool) {
+func scanPortable(b []byte, ends *lineEnds, nt *bitmap) (end int, suspect bool) {
 	var lastLF, lastCR uint64 // the block before's top bits
 	var bad uint64
+	lines := 0
 	for at := 0; at < len(b); at += 64 {
 		block := b[at:min(at+64, len(b))]
 		var l, n, c, z uint64
@@ -81,26 +92,40 @@ func scanPortable(b []byte, lf, nt *bitmap) (end int, suspect bool) {
 			c |= (k >> 2 & 1) << uint(i&63)
 			z |= (k >> 3) << uint(i&63)
 		}
-		lf[at/64], nt[at/64] = l, n
+		nt[at/64] = n
+		for w := l; w != 0; w &= w - 1 {
+			ends[lines] = uint16(at + bits.TrailingZeros64(w))
+			lines++
+		}
 		odd := (c<<1 | lastCR) ^ l | z
 		stop := l & (l<<2 | lastLF) & (c<<1 | lastCR)
 		if stop != 0 {
 			return at + bits.TrailingZeros64(stop), bad|odd&(stop^(stop-1)) != 0
 		}
+		if lines > MaxLineEnds {
+			return tooManyLines, true
+		}
 		bad |= odd
 		lastLF, lastCR = l>>62, c>>63
 	}
-	return -1, true
+	return noEnd, true
+}
+
+// run is the number of token bytes from i on, but 64 at most. Without a bitmap it is 64. It is made to be inlined in front of next.
+func (nt *bitmap) run(i int) int {
+	k, s := uint16(i)>>6, uint(i)&63
+	return bits.TrailingZeros64(nt[k]>>s | nt[k+1]<<1<<(63-s))
 }
 
 // next finds the first byte of b[i:e] that no token has, or e. With a bitmap, e has to be such a byte itself.
 func (nt *bitmap) next(b []byte, i, e int) int {
-	if w := nt[uint16(i)>>6] >> (uint(i) & 63); w != 0 {
-		return i + bits.TrailingZeros64(w)
+	if n := nt.run(i); n < 64 {
+		return i + n
 	}
 	return nt.nextSlow(b, i, e)
 }
 
+// nextSlow is next for the long runs, and without a bitmap.
 func (nt *bitmap) nextSlow(b []byte, i, e int) int {
 	if nt == &noBitmap {
 		for i < e && isToken(b[i]) {
@@ -108,9 +133,9 @@ func (nt *bitmap) nextSlow(b []byte, i, e int) int {
 		}
 		return i
 	}
-	for w := int(uint16(i)>>6) + 1; w < len(nt); w++ {
-		if nt[w] != 0 {
-			return min(w<<6+bits.TrailingZeros64(nt[w]), e)
+	for i += 64; i < e; i += 64 {
+		if n := nt.run(i); n < 64 {
+			return min(i+n, e)
 		}
 	}
 	return e

@@ -3,20 +3,20 @@ package parser
 import "github.com/klauspost/cpuid/v2"
 
 // useAVX2 is set once, before anything is parsed; tests switch it to compare the two forms.
-var useAVX2 = cpuid.CPU.Supports(cpuid.AVX2, cpuid.BMI1)
+var useAVX2 = cpuid.CPU.Supports(cpuid.AVX2, cpuid.BMI1, cpuid.POPCNT)
 
 //go:noescape
-func scanAVX2(b *byte, n int, lf, nt *bitmap) (end int, suspect uint64)
+func scanAVX2(b *byte, n int, ends *lineEnds, nt *bitmap) (end int, suspect uint64)
 
-// scan marks in lf the line feeds and in nt the bytes that no token has, up to the end of the header section: the
-// LF of the first LF CR LF, which it returns, or -1. Behind the end the bitmaps hold nothing to rely on.
+// scan marks in nt the bytes that no token has and notes in ends the offsets of the line feeds, up to the end of the header section: the
+// LF of the first LF CR LF, which it returns; noEnd; or tooManyLines. Behind the end neither holds anything to rely on.
 // suspect tells whether there is a bare CR, a bare LF or a NUL in the section.
-func scan(b []byte, lf, nt *bitmap) (end int, suspect bool) {
+func scan(b []byte, ends *lineEnds, nt *bitmap) (end int, suspect bool) {
 	b = b[:min(len(b), MaxHeaderSection)]
 	if !useAVX2 || len(b) < 64 {
-		return scanPortable(b, lf, nt)
+		return scanPortable(b, ends, nt)
 	}
-	end, odd := scanAVX2(&b[0], len(b), lf, nt)
+	end, odd := scanAVX2(&b[0], len(b), ends, nt)
 	return end, odd != 0
 }
 

@@ -1,3 +1,4 @@
+#include "go_asm.h"
 #include "textflag.h"
 
 // Bytes of a token, by nibbles: lo[c&15] & hi[c>>4] is not zero for them. Bit 0 of lo stands for the row 0x2_ of the
@@ -21,10 +22,10 @@ GLOBL feeds<>(SB), RODATA|NOPTR, $8
 DATA returns<>+0x00(SB)/8, $0x0d0d0d0d0d0d0d0d
 GLOBL returns<>(SB), RODATA|NOPTR, $8
 
-// CLASSIFY reads the 64 bytes at (SI)(R12*1) and leaves, as bits: AX line feeds, BX no token, R13 carriage returns, R14 NULs.
-#define CLASSIFY \
-	VMOVDQU (SI)(R12*1), Y6          \
-	VMOVDQU 32(SI)(R12*1), Y7        \
+// CLASSIFY reads the 64 bytes at (SI)(AT*1) and leaves, as bits: AX line feeds, BX no token, R13 carriage returns, R14 NULs.
+#define CLASSIFY(AT) \
+	VMOVDQU (SI)(AT*1), Y6          \
+	VMOVDQU 32(SI)(AT*1), Y7        \
 	VPCMPEQB Y6, Y3, Y8              \
 	VPCMPEQB Y7, Y3, Y9              \
 	VPMOVMSKB Y8, AX                 \
@@ -60,10 +61,10 @@ GLOBL returns<>(SB), RODATA|NOPTR, $8
 	SHLQ $32, R15                    \
 	ORQ R15, R14
 
-// STORE writes the two bitmaps' words, and leaves in R13 where CR and LF do not go together or a NUL is, and in R15
-// the line feeds that end the header section. R9 and R10 carry the last bits of the block before.
-#define STORE \
-	MOVQ AX, (DI)                    \
+// STORE writes the word of the bitmap and the offsets of the line feeds: three without a branch, since few blocks have more. It leaves
+// in R13 where CR and LF do not go together or a NUL is, and in R15 the line feeds that end the header section. R9 and R10 carry
+// the last bits of the block before.
+#define STORE(LOOP, DONE) \
 	MOVQ BX, (R8)                    \
 	LEAQ (R10)(R13*2), BX            \
 	SHRQ $63, R13                    \
@@ -71,19 +72,44 @@ GLOBL returns<>(SB), RODATA|NOPTR, $8
 	LEAQ (R9)(AX*4), R15             \
 	ANDQ AX, R15                     \
 	ANDQ BX, R15                     \
-	MOVQ BX, R13                     \
-	XORQ AX, R13                     \
-	ORQ R14, R13                     \
+	XORQ AX, BX                      \
+	ORQ BX, R14                      \
 	MOVQ AX, R9                      \
-	SHRQ $62, R9
+	SHRQ $62, R9                     \
+	POPCNTQ AX, BX                   \
+	LEAQ (DI)(BX*2), BX              \
+	TZCNTQ AX, R13                   \
+	ADDL DX, R13                     \
+	MOVW R13, (DI)                   \
+	BLSRQ AX, AX                     \
+	TZCNTQ AX, R13                   \
+	ADDL DX, R13                     \
+	MOVW R13, 2(DI)                  \
+	BLSRQ AX, AX                     \
+	TZCNTQ AX, R13                   \
+	ADDL DX, R13                     \
+	MOVW R13, 4(DI)                  \
+	BLSRQ AX, AX                     \
+	JZ DONE                          \
+LOOP:                                \
+	TZCNTQ AX, R13                   \
+	ADDL DX, R13                     \
+	MOVW R13, 6(DI)                  \
+	ADDQ $2, DI                      \
+	BLSRQ AX, AX                     \
+	JNZ LOOP                         \
+DONE:                                \
+	MOVQ BX, DI                      \
+	MOVQ R14, R13
 
-// func scanAVX2(b *byte, n int, lf, nt *bitmap) (end int, suspect uint64)
+// func scanAVX2(b *byte, n int, ends *lineEnds, nt *bitmap) (end int, suspect uint64)
 // n is at least 64.
 TEXT ·scanAVX2(SB), NOSPLIT, $0-48
 	MOVQ b+0(FP), SI
 	MOVQ n+8(FP), CX
-	MOVQ lf+16(FP), DI
+	MOVQ ends+16(FP), DI
 	MOVQ nt+24(FP), R8
+	LEAQ (const_MaxLineEnds*2)(DI), R12
 	VMOVDQU tokenLo<>(SB), Y0
 	VMOVDQU tokenHi<>(SB), Y1
 	VPBROADCASTQ nibbles<>(SB), Y2
@@ -97,33 +123,46 @@ TEXT ·scanAVX2(SB), NOSPLIT, $0-48
 	SUBQ $64, CX // the last place where 64 bytes can be read
 
 block:
-	MOVQ DX, R12
-	CLASSIFY
-	STORE
+	CLASSIFY(DX)
+	STORE(more, stored)
 	TESTQ R15, R15
 	JNZ found
+	CMPQ DI, R12
+	JHI lines
 	ORQ R13, R11
-	ADDQ $8, DI
 	ADDQ $8, R8
 	ADDQ $64, DX
 	CMPQ DX, CX
 	JLE block
 
 	// What is left, if anything, is read together with bytes in front of it, which are shifted out.
-	MOVQ DX, R13
-	SUBQ CX, R13 // 64 - left
-	CMPQ R13, $64
+	MOVQ CX, AX
+	NEGQ CX
+	ADDQ DX, CX // 64 - left
+	CMPQ CX, $64
 	JEQ none
-	MOVQ CX, R12
-	MOVQ R13, CX
-	CLASSIFY
+	CLASSIFY(AX)
 	SHRQ CX, AX
 	SHRQ CX, BX
 	SHRQ CX, R13
 	SHRQ CX, R14
-	STORE
+	STORE(moreLeft, storedLeft)
 	TESTQ R15, R15
-	JZ none
+	JNZ found
+	CMPQ DI, R12
+	JHI lines
+
+none:
+	MOVQ $-1, end+32(FP)
+	MOVQ $1, suspect+40(FP)
+	VZEROUPPER
+	RET
+
+lines:
+	MOVQ $-2, end+32(FP)
+	MOVQ $1, suspect+40(FP)
+	VZEROUPPER
+	RET
 
 found:
 	BLSMSKQ R15, AX
@@ -133,11 +172,5 @@ found:
 	ADDQ AX, DX
 	MOVQ DX, end+32(FP)
 	MOVQ R11, suspect+40(FP)
-	VZEROUPPER
-	RET
-
-none:
-	MOVQ $-1, end+32(FP)
-	MOVQ $1, suspect+40(FP)
 	VZEROUPPER
 	RET

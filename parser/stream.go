@@ -12,6 +12,7 @@ type Framer struct {
 	Limit uint32
 
 	searched uint32 // bytes known not to hold the end of the header section, but for the last two
+	lines    uint32 // line ends in them
 	need     uint32 // length of the message, once known
 }
 
@@ -53,13 +54,15 @@ func (f *Framer) Next(b []byte, m *Message) (n int, frame Frame) {
 		// Resume: only what is new is searched, and the two bytes in which the end may have begun.
 		from := max(int(f.searched), 2) - 2
 		window := b[:min(len(b), MaxHeaderSection)]
-		if from > len(window) || bytes.Index(window[from:], []byte("\n\r\n")) < 0 {
-			return f.more(b, m)
+		f.lines += uint32(bytes.Count(window[min(int(f.searched), len(window)):], []byte("\n")))
+		if f.lines <= MaxLineEnds && bytes.Index(window[from:], []byte("\n\r\n")) < 0 {
+			return f.more(b, noEnd, m)
 		}
 	}
-	end, suspect := scan(b, &m.lf, &m.nt)
+	end, suspect := scan(b, &m.ends, &m.nt)
 	if end < 0 {
-		return f.more(b, m)
+		f.lines = uint32(bytes.Count(b[:min(len(b), MaxHeaderSection)], []byte("\n")))
+		return f.more(b, end, m)
 	}
 	limit := f.Limit
 	if limit == 0 {
@@ -81,10 +84,10 @@ func (f *Framer) Next(b []byte, m *Message) (n int, frame Frame) {
 }
 
 // more notes that b has no end of the header section yet.
-func (f *Framer) more(b []byte, m *Message) (int, Frame) {
-	if len(b) > MaxHeaderSection {
+func (f *Framer) more(b []byte, end int, m *Message) (int, Frame) {
+	if len(b) > MaxHeaderSection || end == tooManyLines {
 		m.reset()
-		m.noHeaderEnd(b)
+		m.noHeaderEnd(b, end)
 		return len(b), FrameBroken
 	}
 	f.searched = uint32(len(b))
