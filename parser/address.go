@@ -76,7 +76,7 @@ func parseAddress(b []byte, nt *bitmap, s, e int, a *Address) (int, bool) {
 			if name, value, _, p, ok = parseParam(b, nt, p+1, e); !ok {
 				return p, false
 			}
-			if name.Len == 3 && equalFold(b[name.Off:name.End()], "tag") {
+			if key8(b, int(name.Off), int(name.Len)) == keyTag {
 				if !a.Tag.Empty() {
 					return int(name.Off), false // two tags name two dialogs
 				}

@@ -434,31 +434,15 @@ func (m *Message) parseRequestLine(b []byte, e int) bool {
 	m.MethodName = span(0, p)
 	m.Method = LookupMethod(b[:p])
 	// The version is looked for at the end, so that the rest can be judged afterwards.
-	v := trimSpace(b, p, e)
-	q := v
-	for q > p && !isSpace(b[q-1]) {
-		q--
-	}
-	version := b[q:v]
-	if q == p || len(version) < 4 || !equalFold(version[:4], "SIP/") {
-		m.fail(ErrStartLine, q)
-		return false
-	}
-	m.Version = span(q, v)
 	u := p + 1
-	m.RequestURI = span(u, max(q-1, u))
+	v, q := e, e-7
 	m.URI = URI{}
-	dot := 4
-	for dot < len(version) && isDigit(version[dot]) {
-		dot++
-	}
-	if dot == 4 || dot+1 >= len(version) || version[dot] != '.' || !isNumber(version[dot+1:]) {
-		m.fail(ErrStartLine, q)
+	if q > u && binary.LittleEndian.Uint64(b[q-1:]) == ' '|'S'<<8|'I'<<16|'P'<<24|'/'<<32|'2'<<40|'.'<<48|'0'<<56 {
+		m.Version = span(q, e)
+	} else if v, q = m.parseVersion(b, p, e); q < 0 {
 		return false
 	}
-	if string(version[4:]) != "2.0" {
-		m.fail(ErrVersion, q)
-	}
+	m.RequestURI = span(u, max(q-1, u))
 	switch {
 	case u >= q-1 || v < e || b[u] == ' ' || b[q-2] == ' ':
 		// RFC 4475 sections 3.1.2.9 and 3.1.2.10: what would be forwarded has to be right
@@ -469,4 +453,29 @@ func (m *Message) parseRequestLine(b []byte, e int) bool {
 		}
 	}
 	return true
+}
+
+// parseVersion finds the SIP-Version that ends b[p:e], as RFC 3261 section 7.1 has it: "case-insensitive, but implementations MUST send upper-case". It
+// returns where it ends and starts; -1 if there is none.
+func (m *Message) parseVersion(b []byte, p, e int) (end, start int) {
+	v := trimSpace(b, p, e)
+	q := v
+	for q > p && !isSpace(b[q-1]) {
+		q--
+	}
+	version := b[q:v]
+	dot := 4
+	for dot < len(version) && isDigit(version[dot]) {
+		dot++
+	}
+	if q == p || len(version) < 4 || !equalFold(version[:4], "SIP/") ||
+		dot == 4 || dot+1 >= len(version) || version[dot] != '.' || !isNumber(version[dot+1:]) {
+		m.fail(ErrStartLine, q)
+		return 0, -1
+	}
+	m.Version = span(q, v)
+	if string(version[4:]) != "2.0" {
+		m.fail(ErrVersion, q)
+	}
+	return v, q
 }

@@ -186,27 +186,21 @@ func (u *URI) parseParam(b []byte, nt *bitmap, p, e int) (int, bool) {
 		v = span(q+1, r)
 	}
 	// "any given parameter-name MUST NOT appear more than once", RFC 3261 section 19.1.1.
-	switch q - p {
-	case 2:
-		if equalFold(b[p:q], "lr") {
-			u.HasLR = true
+	switch key8(b, p, q-p) {
+	case keyLR:
+		u.HasLR = true
+	case keyUser:
+		if !u.UserParam.Empty() {
+			return p, false
 		}
-	case 4:
-		if equalFold(b[p:q], "user") {
-			if !u.UserParam.Empty() {
-				return p, false
-			}
-			u.UserParam = v
+		u.UserParam = v
+	case keyMaddr:
+		if !u.Maddr.Empty() {
+			return p, false
 		}
-	case 5:
-		if equalFold(b[p:q], "maddr") {
-			if !u.Maddr.Empty() {
-				return p, false
-			}
-			u.Maddr = v
-		}
-	case 9:
-		if equalFold(b[p:q], "transport") {
+		u.Maddr = v
+	default:
+		if q-p == 9 && equalFold(b[p:q], "transport") {
 			if !u.Transport.Empty() {
 				return p, false
 			}

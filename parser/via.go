@@ -99,49 +99,46 @@ func parseVia(b []byte, nt *bitmap, s, e int, v *Via) (int, Error) {
 }
 
 func (v *Via) parseParam(b []byte, nt *bitmap, p, e int) (int, bool) {
-	name, value, hasValue, p, ok := parseParam(b, nt, p, e)
+	name, value, _, p, ok := parseParam(b, nt, p, e)
 	if !ok {
 		return p, false
 	}
-	n := b[name.Off:name.End()]
-	switch len(n) {
-	case 6:
-		if equalFold(n, "branch") {
-			if v.HasBranch {
-				return p, false
-			}
-			v.HasBranch, v.Branch = true, value
-			v.Cookie = value.Len >= 7 && equalFold(b[value.Off:value.Off+7], "z9hG4bK")
+	switch key8(b, int(name.Off), int(name.Len)) {
+	case keyBranch:
+		if v.HasBranch {
+			return p, false
 		}
-	case 5:
-		switch {
-		case equalFold(n, "rport"):
-			if v.HasRPort {
-				return p, false
-			}
-			v.HasRPort, v.RPortName, v.RPort = true, name, value
-		case equalFold(n, "maddr"):
-			if !v.Maddr.Empty() {
-				return p, false
-			}
-			v.Maddr = value
+		v.HasBranch, v.Branch = true, value
+		v.Cookie = hasCookie(b, value)
+	case keyRPort:
+		if v.HasRPort {
+			return p, false
 		}
-	case 8:
-		if equalFold(n, "received") {
-			if !v.Received.Empty() {
-				return p, false
-			}
-			v.Received = value
+		v.HasRPort, v.RPortName, v.RPort = true, name, value
+	case keyReceived:
+		if !v.Received.Empty() {
+			return p, false
 		}
-	case 3:
-		if equalFold(n, "ttl") {
-			ttl, good := ParseUint(value.In(b), 255)
-			if !good || v.HasTTL {
-				return p, false
-			}
-			v.HasTTL, v.TTL = true, uint8(ttl)
+		v.Received = value
+	case keyMaddr:
+		if !v.Maddr.Empty() {
+			return p, false
 		}
+		v.Maddr = value
+	case keyTTL:
+		ttl, good := ParseUint(value.In(b), 255)
+		if !good || v.HasTTL {
+			return p, false
+		}
+		v.HasTTL, v.TTL = true, uint8(ttl)
 	}
-	_ = hasValue
 	return p, true
+}
+
+// hasCookie tells whether a branch starts with "z9hG4bK" (RFC 3261 section 8.1.1.7); a token has no case.
+func hasCookie(b []byte, branch Span) bool {
+	if branch.Len < 8 || int(branch.Off)+8 > len(b) {
+		return branch.Len >= 7 && equalFold(b[branch.Off:branch.Off+7], "z9hG4bK")
+	}
+	return (binary.LittleEndian.Uint64(b[branch.Off:])|lower8)<<8 == ('z'|'9'<<8|'h'<<16|'g'<<24|'4'<<32|'b'<<40|'k'<<48)<<8
 }
