@@ -7,7 +7,10 @@ func parseParam(b []byte, nt *bitmap, p, e int) (name, value Span, hasValue bool
 	if p < e && isSpace(b[p]) {
 		p = skipSpace(b, p, e)
 	}
-	q := nt.next(b, p, e)
+	q := p + nt.run(p)
+	if q == p+64 {
+		q = nt.next(b, p, e)
+	}
 	if q == p {
 		return name, value, false, p, false
 	}
@@ -22,7 +25,9 @@ func parseParam(b []byte, nt *bitmap, p, e int) (name, value Span, hasValue bool
 	if p < e && isSpace(b[p]) {
 		p = skipSpace(b, p, e)
 	}
-	q = nt.next(b, p, e)
+	if q = p + nt.run(p); q == p+64 {
+		q = nt.next(b, p, e)
+	}
 	if q == e || b[q] == ';' {
 		return name, span(p, q), true, q, true
 	}

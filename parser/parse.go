@@ -99,7 +99,10 @@ func (m *Message) indexHeaders(b []byte, p, end int) bool {
 			return false
 		}
 		// "HCOLON = *( SP / HTAB ) ":" SWS"
-		c := m.nt.next(b, p, h)
+		c := p + m.nt.run(p)
+		if c == p+64 {
+			c = m.nt.next(b, p, h)
+		}
 		colon := c
 		for b[colon] == ' ' || b[colon] == '\t' {
 			colon++

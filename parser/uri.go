@@ -42,12 +42,17 @@ func parseURI(b []byte, nt *bitmap, s, e int, form uriForm, u *URI) (int, bool) 
 
 	// userinfo. "@" stands in a SIP-URI once, behind the userinfo, which may hold nearly all other
 	// delimiters: so it is looked for first.
-	p := nt.next(b, i, e)
+	p := i + nt.run(i)
+	if p == i+64 {
+		p = nt.next(b, i, e)
+	}
 	if p < e && b[p] == '@' && p > i {
 		u.HasUser = true
 		u.User = span(i, p)
 		i = p + 1
-		p = nt.next(b, i, e)
+		if p = i + nt.run(i); p == i+64 {
+			p = nt.next(b, i, e)
+		}
 	} else if at := findAt(b, nt, p, e, form); at >= 0 {
 		if fault := u.parseUserinfo(b, nt, i, at); fault >= 0 {
 			return fault, false
@@ -161,7 +166,9 @@ func (u *URI) parseUserinfo(b []byte, nt *bitmap, i, at int) int {
 // splitURIParam reads one uri-parameter from p, behind its ';': its name is b[p:q], and its value, if b[q] is '=', b[q+1:r]; it ends
 // at r. A value may hold '=', which the grammar has only escaped, for the base64 of the wild.
 func splitURIParam(b []byte, nt *bitmap, p, e int) (q, r int) {
-	q = nt.next(b, p, e)
+	if q = p + nt.run(p); q == p+64 {
+		q = nt.next(b, p, e)
+	}
 	for q < e && classes[b[q]]&classParam != 0 {
 		q = nt.next(b, q+1, e)
 	}

@@ -37,7 +37,10 @@ func parseVia(b []byte, nt *bitmap, s, e int, v *Via) (int, Error) {
 	if i < e && isSpace(b[i]) {
 		i = skipSpace(b, i, e)
 	}
-	p := nt.next(b, i, e)
+	p := i + nt.run(i)
+	if p == i+64 {
+		p = nt.next(b, i, e)
+	}
 	if p == i || p == e || !isSpace(b[p]) {
 		return p, Error{ErrVia, uint32(p)}
 	}
@@ -48,7 +51,9 @@ func parseVia(b []byte, nt *bitmap, s, e int, v *Via) (int, Error) {
 	if i < e && isSpace(b[i]) {
 		i = skipSpace(b, i, e)
 	}
-	p = nt.next(b, i, e)
+	if p = i + nt.run(i); p == i+64 {
+		p = nt.next(b, i, e)
+	}
 	if p == i {
 		if p == e || b[p] != '[' {
 			return p, Error{ErrVia, uint32(p)}
