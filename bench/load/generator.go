@@ -296,7 +296,9 @@ func (g *generator) receive(s *socket, number int, caller bool) bool {
 	return true
 }
 
-// find returns the call that the view's Call-ID names, as an idle one if it has ended.
+// find returns the call that the view's Call-ID names, as an idle one if it has ended: in this
+// run or, as a proxy may go on repeating what nobody answered, in an earlier one with another salt.
+// It returns nil for a Call-ID that no run made.
 func (g *generator) find() *call {
 	if len(g.v.callID) < 16 {
 		return nil
@@ -307,17 +309,14 @@ func (g *generator) find() *call {
 	}
 	x = unscramble(x) ^ g.salt
 	slot, gen := uint32(x), uint32(x>>32)
-	if int(slot) >= len(g.calls) || gen > g.calls[slot].gen || gen == 0 {
-		return nil
-	}
-	if g.calls[slot].gen != gen {
-		return &ended_
+	if int(slot) >= len(g.calls) || gen != g.calls[slot].gen {
+		return &gone
 	}
 	return &g.calls[slot]
 }
 
-// ended_ stands for every call whose slot serves another one by now.
-var ended_ call
+// gone stands for every call that has no slot any more.
+var gone call
 
 // start begins the next unit.
 func (g *generator) start() {

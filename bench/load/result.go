@@ -41,7 +41,7 @@ const (
 
 var reasons = [numReasons]string{
 	"fine", "unreadable", "too many Via values", "too many Route or Record-Route values", "header twice",
-	"header missing", "of no call of ours", "from an address that is neither proxy nor peer", "start line changed", "Via wrong",
+	"header missing", "Call-ID of no call of ours", "from an address that is neither proxy nor peer", "start line changed", "Via wrong",
 	"Max-Forwards wrong", "Record-Route wrong", "Route wrong", "From changed", "To changed", "Call-ID changed", "CSeq changed",
 	"Contact changed", "body corrupted", "bytes changed that nobody had to touch", "request out of place", "response out of place",
 }
@@ -80,7 +80,7 @@ type Result struct {
 	AcksMissing uint64
 	Wrong       uint64 // messages that should not have been as they were
 	WrongBy     map[string]uint64
-	Stray       uint64 // messages of calls that had ended
+	Stray       uint64 // messages of calls that had ended, those of an earlier run through the same proxy included
 	Duplicates  uint64 // messages that had come before
 	Overtaken   uint64 // messages that came after one that was sent later
 
