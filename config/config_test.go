@@ -312,6 +312,13 @@ func TestRepeatable(t *testing.T) {
 	}
 	_, err = load([]string{"--listen", "udp:10.0.0.1:5060", "--listen", "udp:10.0.0.1:5060"})
 	refused(t, err, "--listen", "twice")
+	for _, two := range [][2]string{{"udp:0.0.0.0:5060", "udp:10.0.0.1:5060"}, {"udp:10.0.0.1:5060", "udp:0.0.0.0:5060"}, {"udp:[::]:5060", "udp:[::1]:5060"}} {
+		_, err = load([]string{"--listen", two[0], "--listen", two[1]})
+		refused(t, err, "--listen", "overlaps with "+two[0])
+	}
+	if _, err = load([]string{"--listen", "udp:0.0.0.0:5060", "--listen", "udp:[::]:5060", "--listen", "udp:10.0.0.1:5061"}); err != nil {
+		t.Error(err)
+	}
 	if _, err = load([]string{"--listen", "udp:10.0.0.1:0", "--listen", "udp:10.0.0.1:0"}); err != nil {
 		t.Errorf("two ports that the system chooses: %v", err)
 	}

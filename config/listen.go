@@ -18,10 +18,25 @@ func setListen(d *draft, s string) error {
 	if len(d.cfg.Listeners) == transport.MaxListeners {
 		return fmt.Errorf("more than %d listeners", transport.MaxListeners)
 	}
-	if addr.Port() != 0 && slices.ContainsFunc(d.cfg.Listeners, func(l Listener) bool { return l.Addr == addr }) {
-		return fmt.Errorf("given twice")
+	for _, l := range d.cfg.Listeners {
+		if err := overlap(l.Addr, addr); err != nil {
+			return err
+		}
 	}
 	d.cfg.Listeners = append(d.cfg.Listeners, Listener{Addr: addr})
+	return nil
+}
+
+// overlap refuses two listeners that the system would refuse, with words that do not blame another process.
+func overlap(a, b netip.AddrPort) error {
+	switch {
+	case a.Port() != b.Port() || a.Port() == 0 || a.Addr().Is4() != b.Addr().Is4():
+		return nil
+	case a == b:
+		return fmt.Errorf("given twice")
+	case a.Addr().IsUnspecified() || b.Addr().IsUnspecified():
+		return fmt.Errorf("it overlaps with udp:%v", a)
+	}
 	return nil
 }
 
