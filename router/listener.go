@@ -1,6 +1,7 @@
 package router
 
 import (
+	"net/netip"
 	"strconv"
 
 	"sipedge/transport"
@@ -12,12 +13,15 @@ type listener struct {
 	port     uint16
 	is4      bool
 	wildcard bool
-	addr     [16]byte
+	source   [16]byte // the address to leave from when the packet in hand came by another listener
 }
 
 func newListener(l Listener) listener {
 	ip := l.Addr.Addr().Unmap()
-	n := listener{port: l.Addr.Port(), is4: ip.Is4(), wildcard: ip.IsUnspecified(), addr: ip.As16()}
+	n := listener{port: l.Addr.Port(), is4: ip.Is4(), wildcard: ip.IsUnspecified(), source: ip.As16()}
+	if n.wildcard && l.Source.IsValid() {
+		n.source = l.Source.As16()
+	}
 	switch {
 	case l.AdvertiseHost != "":
 		port := l.AdvertisePort
@@ -33,7 +37,7 @@ func newListener(l Listener) listener {
 		n.sentBy = append(n.sentBy, ':')
 		n.sentBy = strconv.AppendUint(n.sentBy, uint64(port), 10)
 	case !n.wildcard:
-		n.sentBy = appendHost(nil, &n.addr)
+		n.sentBy = appendHost(nil, &n.source)
 		n.sentBy = append(n.sentBy, ':')
 		n.sentBy = strconv.AppendUint(n.sentBy, uint64(n.port), 10)
 	}
@@ -60,9 +64,12 @@ func (c *Core) egress(from *transport.Flow, to *transport.Addr) (f transport.Flo
 		return transport.Flow{Remote: *to, Local: from.Local, Listener: from.Listener, Proto: transport.UDP}, true
 	}
 	for i := range c.listeners {
-		if c.listeners[i].is4 == is4 {
-			return transport.Flow{Remote: *to, Local: c.listeners[i].addr, Listener: uint16(i), Proto: transport.UDP}, true
+		l := &c.listeners[i]
+		if l.is4 == is4 && (!l.wildcard || !isUnspecified(&l.source)) {
+			return transport.Flow{Remote: *to, Local: l.source, Listener: uint16(i), Proto: transport.UDP}, true
 		}
 	}
 	return f, false
 }
+
+func isUnspecified(ip *[16]byte) bool { return netip.AddrFrom16(*ip).Unmap().IsUnspecified() }

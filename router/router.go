@@ -49,6 +49,9 @@ type Listener struct {
 	// when AdvertiseHost is not empty; port 0 means the port of Addr.
 	AdvertiseHost string
 	AdvertisePort uint16
+	// Source is for a wildcard Addr: the address of ours to show and to send from when the request came
+	// in by another listener and so gives none. A zero Source leaves such requests without a way.
+	Source netip.Addr
 }
 
 // NextHop is where requests go that are for us to place and have no better place.
