@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"sipedge/transport"
 )
@@ -73,6 +74,7 @@ func fillTable(b *testing.B, l *Local, live uint64) {
 			l.Quiesce()
 		}
 	}
+	time.Sleep(100 * time.Millisecond) // the grower catches up
 }
 
 // turn makes context n, finds one from half the table ago, ends the oldest.

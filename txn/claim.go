@@ -53,7 +53,7 @@ func (l *Local) Claim(r Ref) (*ResponseContext, Outcome) {
 	if r.Gen&1 == 0 || uint64(r.Slot) >= l.store.pools[kindContext].ready.Load() {
 		return nil, Gone
 	}
-	c := l.store.contexts.at(r.Slot)
+	c := l.contexts.at(r.Slot)
 	w := atomic.LoadUint64(&c.claim)
 	if uint32(w>>genShift) != r.Gen {
 		return nil, Gone
@@ -125,13 +125,17 @@ func (l *Local) end(c *ResponseContext) {
 		w := atomic.LoadUint64(&c.claim)
 		next := (w>>genShift + 1) << genShift // wraps to 0, which is even, as it should be
 		if atomic.CompareAndSwapUint64(&c.claim, w, next) {
-			l.dropEvents(c.inbox)
-			l.dropEvents(uint32(w & headMask))
-			c.inbox = 0
+			if head := uint32(w & headMask); c.inbox|head != 0 {
+				l.dropEvents(c.inbox)
+				l.dropEvents(head)
+				c.inbox = 0
+			}
 			break
 		}
 	}
-	l.DropBranches(c)
+	if c.first != 0 {
+		l.DropBranches(c)
+	}
 	l.Drop(&c.Request)
 	l.Drop(&c.Response)
 	l.Drop(&c.Targets)

@@ -58,7 +58,9 @@ func TestTableAgainstTwin(t *testing.T) {
 	// be told Full.
 	for _, keys := range []uint64{4, 200} {
 		s := newTestStore(t, StoreConfig{MaxTransactions: 600, Loops: loops})
-		s.buckets = s.buckets[:4]
+		for i := range loops {
+			s.Local(i).buckets = s.buckets[:4]
+		}
 		w := &twin{refs: map[uint64]Ref{}, version: map[uint64]int{}}
 		var wg sync.WaitGroup
 		for i := range loops {
@@ -94,7 +96,7 @@ func TestTableAgainstTwin(t *testing.T) {
 				l.End(c)
 			}
 		}
-		for i := range s.buckets {
+		for i := range l.buckets {
 			if s.buckets[i] != 0 {
 				t.Errorf("bucket %d still leads somewhere", i)
 			}

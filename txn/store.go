@@ -130,8 +130,10 @@ func (s *Store) Local(loop int) *Local { return s.locals[loop] }
 // Local is one loop's part of the Store. Owned by one loop: all its methods belong to that loop's
 // goroutine.
 type Local struct {
-	store *Store
-	loop  int
+	store    *Store
+	contexts slab[ResponseContext] // the store's
+	buckets  []uint64              // the store's
+	loop     int
 
 	announced   uint64 // epoch.go: what participant says
 	lastRetired uint64 // epoch of the last retire
@@ -155,7 +157,7 @@ type Local struct {
 const keptEmpty = 8
 
 func newLocal(s *Store, loop int) *Local {
-	l := &Local{store: s, loop: loop}
+	l := &Local{store: s, contexts: s.contexts, buckets: s.buckets, loop: loop}
 	w := &l.wheel
 	w.store, w.local = s, l
 	w.limit = uint32(min(uint64(s.config.MaxTransactions)*entriesPerTransaction+chunkSlots, 1<<31))

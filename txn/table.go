@@ -16,8 +16,9 @@ import "sync/atomic"
 //	head h       -> new context             insert, at the head only; publishes key and claim word.
 //	                                        h is the head that the search for the key began with, so
 //	                                        between search and insert nobody else inserted
-//	link w       -> w with bit 63           by the loop that ended the context (claim.go: end)
-//	head or link -> link of its successor   unlink, of a successor whose link has bit 63
+//	link w       -> w with bit 63           by the loop that ended the context (claim.go: end); not if
+//	                                        w is 0, which never changes anyway
+//	head or link -> link of its successor   unlink, of a successor whose link has bit 63 or is 0
 //
 // A look-up only reads: it passes over contexts that are being removed and needs no second try for
 // them. A context's slot is reused after a grace period (epoch.go), so the words never mean another
@@ -38,7 +39,7 @@ const (
 func (l *Local) Match(k Key) (*ResponseContext, Outcome) {
 	l.Busy()
 	for {
-		c, w := l.find(atomic.LoadUint64(l.store.bucket(k.Hash)), k)
+		c, w := l.find(atomic.LoadUint64(l.bucket(k.Hash)), k)
 		if c == nil {
 			return nil, Gone
 		}
@@ -53,7 +54,7 @@ func (l *Local) Match(k Key) (*ResponseContext, Outcome) {
 func (l *Local) MatchOrCreate(k Key) (*ResponseContext, Outcome) {
 	l.Busy()
 	var made *ResponseContext
-	bucket := l.store.bucket(k.Hash)
+	bucket := l.bucket(k.Hash)
 	for {
 		head := atomic.LoadUint64(bucket)
 		if c, w := l.find(head, k); c != nil {
@@ -72,7 +73,7 @@ func (l *Local) MatchOrCreate(k Key) (*ResponseContext, Outcome) {
 				return nil, Full
 			}
 		}
-		atomic.StoreUint64(&made.link, head)
+		made.link = head // still private
 		if atomic.CompareAndSwapUint64(bucket, head, k.Hash>>tagShift<<32|uint64(made.slot+1)) {
 			l.count[countCreated]++
 			return made, Created
@@ -81,15 +82,15 @@ func (l *Local) MatchOrCreate(k Key) (*ResponseContext, Outcome) {
 }
 
 // bucket is the head of the list for a hash.
-func (s *Store) bucket(hash uint64) *uint64 {
-	return &s.buckets[hash&uint64(len(s.buckets)-1)]
+func (l *Local) bucket(hash uint64) *uint64 {
+	return &l.buckets[hash&uint64(len(l.buckets)-1)]
 }
 
 // find walks a list from the word at on to the live context with key k; w is its claim word.
 func (l *Local) find(at uint64, k Key) (c *ResponseContext, w uint64) {
 	tag := k.Hash >> tagShift
 	for uint32(at) != 0 {
-		c := l.store.contexts.at(uint32(at) - 1)
+		c := l.contexts.at(uint32(at) - 1)
 		if at<<1>>33 == tag && c.hash == k.Hash && c.check == k.Check {
 			if w := atomic.LoadUint64(&c.claim); w&liveBit != 0 {
 				return c, w
@@ -110,7 +111,7 @@ func (l *Local) create(k Key) *ResponseContext {
 		return nil
 	}
 	l.permits--
-	c := l.store.contexts.at(slot)
+	c := l.contexts.at(slot)
 	c.reset()
 	c.hash, c.check = k.Hash, k.Check
 	// Free slots have an even generation and nothing else in the word.
@@ -158,20 +159,23 @@ func (l *Local) takePermits() bool {
 // remove takes c, which has ended, out of its list. It retries only when another loop changed the
 // list first, and unlinks for others what it meets on its way.
 func (l *Local) remove(c *ResponseContext) {
-	for {
-		w := atomic.LoadUint64(&c.link)
-		if atomic.CompareAndSwapUint64(&c.link, w, w|removing) {
-			break
-		}
+	// The mark keeps the link from changing while it is copied to the place before. A link that ends
+	// the list needs none: nobody ever inserts behind c.
+	link := atomic.LoadUint64(&c.link)
+	for link != 0 && !atomic.CompareAndSwapUint64(&c.link, link, link|removing) {
+		link = atomic.LoadUint64(&c.link)
 	}
-	for !l.unlink(c) {
+	bucket := l.bucket(c.hash)
+	if at := atomic.LoadUint64(bucket); uint32(at) == c.slot+1 && atomic.CompareAndSwapUint64(bucket, at, link) {
+		return
+	}
+	for !l.unlink(c, bucket) {
 	}
 }
 
-// unlink walks the list of c once and unlinks everything on the way that is being removed. True: c
+// unlink walks the list once and unlinks c and what else is being removed on the way to it. True: c
 // is not in the list any more, by this loop's doing or another's.
-func (l *Local) unlink(c *ResponseContext) bool {
-	before := l.store.bucket(c.hash)
+func (l *Local) unlink(c *ResponseContext, before *uint64) bool {
 	for {
 		at := atomic.LoadUint64(before)
 		if at&removing != 0 {
@@ -180,9 +184,9 @@ func (l *Local) unlink(c *ResponseContext) bool {
 		if uint32(at) == 0 {
 			return true
 		}
-		here := l.store.contexts.at(uint32(at) - 1)
+		here := l.contexts.at(uint32(at) - 1)
 		next := atomic.LoadUint64(&here.link)
-		if next&removing == 0 {
+		if here != c && next&removing == 0 {
 			before = &here.link
 			continue
 		}
