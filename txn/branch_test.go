@@ -29,7 +29,7 @@ func TestBranchComesBack(t *testing.T) {
 		if got, kind, ok := l.ReadBranch(b); got != id || kind != BranchTransaction || !ok {
 			t.Errorf("%v comes back as %v, %c, %v", id, got, kind, ok)
 		}
-		if loop, ok := ReadLoop(b); !ok || loop != id.Loop {
+		if loop, ok := l.LoopOf(b); !ok || loop != id.Loop {
 			t.Errorf("loop hash %x comes back as %x", id.Loop, loop)
 		}
 		if len(b) != 40 || !bytes.HasPrefix(b, []byte("z9hG4bK")) || !parser.IsToken(b) {
@@ -87,6 +87,52 @@ func forgeries(b []byte, try func(forged []byte)) {
 	}
 }
 
+// TestOtherVersions: a branch or token of a layout to come is not taken for one of today's, whatever its MAC.
+func TestOtherVersions(t *testing.T) {
+	l := testKeys(t, secretOne)
+	raw := make([]byte, tokenBytes)
+	for version := range 256 {
+		raw[9] = byte(version)
+		l.accepted[0].branch.Encrypt(l.block[:], raw[:branchMAC])
+		copy(raw[branchMAC:], l.block[:])
+		b := appendToken([]byte("z9hG4bKt"), raw)
+		if _, _, ok := l.ReadBranch(b); ok != (version == branchVersion) {
+			t.Errorf("version %d of a branch: %v", version, ok)
+		}
+		b = appendToken([]byte("z9hG4bKs"), append([]byte{byte(version)}, make([]byte, statelessBytes-1)...))
+		if _, ok := l.LoopOf(b); ok != (version == branchVersion) {
+			t.Errorf("version %d of a stateless branch: %v", version, ok)
+		}
+	}
+	// The bare form of a route token is not the long form of a zero reference.
+	token := l.AppendRouteToken(nil, []byte("call"), []byte("tag"), RouteRef{})
+	long := append([]byte{routeRef}, strings.Repeat("A", routeRefBytes/3*4)...)
+	if _, ok := l.VerifyRouteToken(append(long, token[1:]...), []byte("call"), []byte("tag"), nil); ok {
+		t.Error("a route token has two spellings")
+	}
+}
+
+// TestStatelessFieldsDoNotRunTogether moves the border between sent-by and branch over the same bytes.
+func TestStatelessFieldsDoNotRunTogether(t *testing.T) {
+	l := testKeys(t, secretOne)
+	b := []byte(strings.Repeat("z9hg4bk", 10))
+	seen := map[string]string{}
+	for n := range uint16(30) {
+		for total := n; total < n+35; total++ {
+			via := parser.Via{Host: parser.Span{Off: 0, Len: n}, Branch: parser.Span{Off: n, Len: total - n}, Cookie: true}
+			m := parser.Message{Via: via}
+			branch := string(l.AppendStatelessBranch(nil, &m, b, 1))
+			if other, dup := seen[branch]; dup {
+				t.Errorf("sent-by of %d and branch of %d bytes look like %s", n, total-n, other)
+			}
+			seen[branch] = fmt.Sprintf("%d and %d", n, total-n)
+			if _, ok := l.CheckStatelessBranch([]byte(branch), b, &via); !ok {
+				t.Errorf("sent-by of %d and branch of %d bytes: not known again", n, total-n)
+			}
+		}
+	}
+}
+
 func TestBranchForgery(t *testing.T) {
 	l := testKeys(t, secretOne, secretTwo)
 	tried := 0
@@ -107,7 +153,7 @@ func TestForeignBranches(t *testing.T) {
 		if id, kind, ok := l.ReadBranch([]byte(b)); ok {
 			t.Errorf("%q: %v %c", b, id, kind)
 		}
-		if _, ok := ReadLoop([]byte(b)); ok && len(b) != 40 {
+		if _, ok := l.LoopOf([]byte(b)); ok {
 			t.Errorf("%q has a loop hash", b)
 		}
 		if _, ok := l.CheckStatelessBranch([]byte(b), nil, new(parser.Via)); ok {
@@ -313,7 +359,7 @@ func TestLoopHash(t *testing.T) {
 			t.Errorf("%x has more than 48 bits", h)
 		}
 		for _, b := range [][]byte{l.AppendBranch(nil, BranchID{Loop: h}), l.AppendStatelessBranch(nil, &r.m, r.b, h)} {
-			if got, ok := ReadLoop(b); !ok || got != h {
+			if got, ok := l.LoopOf(b); !ok || got != h {
 				t.Errorf("%q: loop hash %x, %v, want %x", b, got, ok, h)
 			}
 		}

@@ -34,7 +34,7 @@ func appendSequence(buf []byte, m *parser.Message, b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(buf, number)
 }
 
-// appendLowerHost appends a host name in lower case: "a registered name component is case-insensitive"
+// appendLower appends a host name in lower case: "a registered name component is case-insensitive"
 // (RFC 3986 section 3.2.2), and so are the digits of an IPv6 reference.
 func appendLower(buf, host []byte) []byte {
 	n := len(buf)

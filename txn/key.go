@@ -29,7 +29,7 @@ import (
 // or that his request counts as a copy of one whose branch and sent-by he knows: and that he can have more
 // simply, by sending the same branch and sent-by.
 func (l *KeyLoop) ServerKey(m *parser.Message, b []byte) Key {
-	if !m.Via.Cookie {
+	if !hasTransactionID(&m.Via) {
 		return l.oldKey(m, b, isAck(m))
 	}
 	v := &m.Via
@@ -49,6 +49,12 @@ func (l *KeyLoop) ServerKey(m *parser.Message, b []byte) Key {
 	buf = append(buf, v.Branch.In(b)...)
 	buf = append(buf, name.In(b)...)
 	return l.sum(buf)
+}
+
+// hasTransactionID tells whether the branch identifies its transaction: a magic cookie with something behind
+// it. For a cookie alone, RFC 4475 section 3.2.1 lets one "fall back to the RFC 2543-style transaction identifier".
+func hasTransactionID(v *parser.Via) bool {
+	return v.Cookie && int(v.Branch.Len) > len(magicCookie)
 }
 
 // What stands in front of the fields of a key, so that keys of different forms never meet.

@@ -4,7 +4,7 @@ import (
 	"sipedge/parser"
 )
 
-// oldKey is the key of a request whose topmost Via has no branch with the magic cookie: RFC 2543.
+// oldKey is the key of a request whose topmost Via has no branch that identifies a transaction: RFC 2543.
 //
 // "The INVITE request matches a transaction if the Request-URI, To tag, From tag, Call-ID, CSeq, and top
 // Via header field match those of the INVITE request which created the transaction." "For all other request
@@ -38,7 +38,7 @@ func (l *KeyLoop) oldKey(m *parser.Message, b []byte, withoutTo bool) Key {
 // when that of ServerKey finds nothing: that of an RFC 2543 INVITE inside a dialog. ok is false for all
 // other requests. It borrows b.
 func (l *KeyLoop) InDialogAckKey(m *parser.Message, b []byte) (k Key, ok bool) {
-	if m.Via.Cookie || !isAck(m) || toTag(m, b) == nil {
+	if hasTransactionID(&m.Via) || !isAck(m) || toTag(m, b) == nil {
 		return Key{}, false
 	}
 	return l.oldKey(m, b, false), true

@@ -2,6 +2,7 @@ package txn
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -145,6 +146,45 @@ func TestServerKeyFieldsDoNotRunTogether(t *testing.T) {
 			seen[k] = method + " " + via
 		}
 	}
+}
+
+// TestServerKeyBorders moves the borders between sent-by, branch and method over the same bytes.
+func TestServerKeyBorders(t *testing.T) {
+	l := testKeys(t, secretOne)
+	b := []byte(strings.Repeat("z9hg4bk", 10))
+	seen := map[Key]string{}
+	for host := range uint16(20) {
+		for branch := range uint16(20) {
+			m := parser.Message{
+				Method: parser.MethodOther, MethodName: parser.Span{Off: host + branch + 8, Len: 50 - host - branch - 8},
+				Via: parser.Via{Host: parser.Span{Off: 0, Len: host}, Branch: parser.Span{Off: host, Len: branch + 8}, Cookie: true},
+			}
+			k, what := l.ServerKey(&m, b), fmt.Sprintf("%d, %d", host, branch)
+			if other, dup := seen[k]; dup {
+				t.Errorf("%s has the key of %s", what, other)
+			}
+			seen[k] = what
+		}
+	}
+}
+
+// TestServerKeyCookieAlone: RFC 4475 section 3.2.1, a cookie with nothing behind it, in every request of that client.
+func TestServerKeyCookieAlone(t *testing.T) {
+	bare := invite.with(func(f *fields) { f.via = "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK" })
+	checkKeys(t, bare, []change{
+		{"retransmission", true, func(f *fields) {}},
+		{"ACK", true, func(f *fields) { f.method = "ACK"; f.to += ";tag=1" }},
+		{"another call", false, func(f *fields) { f.callID = "another" }},
+	})
+	l := testKeys(t, secretOne)
+	r := bare.with(func(f *fields) { f.method = "ACK"; f.to += ";tag=1" }).parse(t)
+	if k, ok := l.InDialogAckKey(&r.m, r.b); !ok || k != bare.with(func(f *fields) { f.to += ";tag=1" }).key(t, l) {
+		t.Error("the ACK of a re-INVITE does not find it")
+	}
+	checkStateless(t, bare, []change{
+		{"retransmission", true, func(f *fields) {}},
+		{"another call: the loop hash tells them apart", false, func(f *fields) { f.callID = "another" }},
+	})
 }
 
 func TestServerKeyUnknownMethods(t *testing.T) {
@@ -307,7 +347,8 @@ func TestAllocsKeys(t *testing.T) {
 			b[20] ^= 1
 			_, _, forged := l.ReadBranch(b)
 			b = l.AppendStatelessBranch(dst, &r.m, r.b, loop)
-			ReadLoop(b)
+			l.LoopOf(b)
+			l.AppendLocalTag(dst[len(b):len(b)], &r.m, r.b)
 			l.CheckStatelessBranch(b, r.b, &r.m.Via)
 			b = l.AppendRouteToken(dst, r.m.CallID.In(r.b), r.m.From.Tag.In(r.b), ref)
 			got, ok2 := l.VerifyRouteToken(b, r.m.CallID.In(r.b), r.m.To.Tag.In(r.b), r.m.From.Tag.In(r.b))

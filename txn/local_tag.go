@@ -26,20 +26,3 @@ func (l *KeyLoop) AppendLocalTag(dst []byte, m *parser.Message, b []byte) []byte
 
 // localTagPurpose keeps the tag's seed apart from that of the loop hash.
 const localTagPurpose = 0x746f20746167 // "to tag"
-
-// LoopOf is the loop hash in the branch of a Via that a request carries. It borrows branch. ok means that the
-// branch has the form of ours; for a stateless one nothing here can prove more, and nothing is
-// believed but that the request may have looped.
-func (l *KeyLoop) LoopOf(branch []byte) (loop uint64, ok bool) {
-	switch branchKind(branch) {
-	case BranchTransaction:
-		id, _, ok := l.ReadBranch(branch)
-		return id.Loop, ok
-	case BranchStateless, BranchStatelessOld:
-		t := l.token[:statelessBytes]
-		if readToken(t, branch[branchHead:]) && t[0] == branchVersion {
-			return binary.BigEndian.Uint64(t) >> 8 & loopMask, true
-		}
-	}
-	return 0, false
-}

@@ -21,6 +21,9 @@ const loopMask = 1<<loopBits - 1
 // ACK of a non-2xx response has one that its INVITE had not. A rule that routes by another field than these
 // must add that field here.
 //
+// The seed makes the value hard to meet by chance or by precomputation; it is no MAC, since xxHash can be
+// calculated backwards from what is seen of it. Nothing is permitted by it.
+//
 // It borrows b, and reads m as received, before anything is edited.
 func (l *KeyLoop) LoopHash(m *parser.Message, b []byte) uint64 {
 	buf := binary.LittleEndian.AppendUint64(l.buf[:0], l.loop)
@@ -36,23 +39,20 @@ func (l *KeyLoop) LoopHash(m *parser.Message, b []byte) uint64 {
 	return xxhash.Sum64(buf) & loopMask
 }
 
-// ReadLoop reads the loop hash out of the branch of a Via that may be ours, of any kind. It borrows
-// branch. It proves nothing about who wrote it, and need not: a value that equals the keyed LoopHash of the very
-// request it stands in was not guessed, and who copies it into a request of his own gets that one rejected.
-func ReadLoop(branch []byte) (loop uint64, ok bool) {
-	// Characters 8 to 23 hold the first 12 bytes in each kind; the loop hash is in them as far as its layout goes.
-	var t [18]byte
+// LoopOf reads the loop hash out of the branch of a Via that a request carries. It borrows branch. ok means
+// that the branch has the form of ours, and for one of a client transaction that its MAC is right. For a
+// stateless one nothing is proven, and need not be: who copies or computes the loop hash of a request into a
+// Via of that request gets it rejected, and he had it in his hands anyway.
+func (l *KeyLoop) LoopOf(branch []byte) (loop uint64, ok bool) {
 	switch branchKind(branch) {
 	case BranchTransaction:
-		if len(branch) != branchHead+tokenBytes/3*4 || !readToken(t[:], branch[branchHead:branchHead+24]) || t[9] != branchVersion {
-			return 0, false
-		}
-		return binary.BigEndian.Uint64(t[8:]) & loopMask, true
+		id, _, ok := l.ReadBranch(branch)
+		return id.Loop, ok
 	case BranchStateless, BranchStatelessOld:
-		if !readToken(t[:], branch[branchHead:]) || t[0] != branchVersion {
-			return 0, false
+		t := l.token[:statelessBytes]
+		if readToken(t, branch[branchHead:]) && t[0] == branchVersion {
+			return binary.BigEndian.Uint64(t) >> 8 & loopMask, true
 		}
-		return binary.BigEndian.Uint64(t[:]) >> 8 & loopMask, true
 	}
 	return 0, false
 }

@@ -57,7 +57,7 @@ func (l *KeyLoop) AppendStatelessBranch(dst []byte, m *parser.Message, b []byte,
 func (l *KeyLoop) CheckStatelessBranch(branch, b []byte, next *parser.Via) (kind BranchKind, ok bool) {
 	kind = branchKind(branch)
 	t := l.token[:statelessBytes]
-	if kind != BranchStateless || !next.Cookie || !readToken(t, branch[branchHead:]) || t[0] != branchVersion {
+	if kind != BranchStateless || !readToken(t, branch[branchHead:]) || t[0] != branchVersion {
 		return kind, false
 	}
 	loop := binary.BigEndian.Uint64(t) >> 8 & loopMask
@@ -85,8 +85,8 @@ func (l *KeyLoop) macReceived(key issuers, loop uint64, b []byte, v *parser.Via)
 	l.mac(key.stateless, buf)
 }
 
-// macOld makes l.block the MAC for kind 'o'. The first block has the length of all that follows, which
-// has its own lengths inside.
+// macOld makes l.block the MAC for kind 'o'. The fields have their lengths in front of each, and there is a fixed
+// number of them.
 func (l *KeyLoop) macOld(key issuers, loop uint64, m *parser.Message, b []byte) {
 	buf := l.buf[:aes.BlockSize]
 	clear(buf)
@@ -94,7 +94,6 @@ func (l *KeyLoop) macOld(key issuers, loop uint64, m *parser.Message, b []byte) 
 	buf = appendOld(buf, m, b, invite)
 	binary.BigEndian.PutUint64(buf, branchVersion<<56|loop&loopMask<<8)
 	buf[7] = byte(BranchStatelessOld)
-	binary.BigEndian.PutUint32(buf[8:], uint32(len(buf)))
 	l.block = [aes.BlockSize]byte{}
 	l.mac(key.stateless, buf)
 }
