@@ -1,10 +1,11 @@
 package parser
 
 // ParseAddress takes apart one name-addr or addr-spec with the parameters of its header field. It borrows b. "*" is
-// read as Star. a.Line is left 0. Only ParseAddress and the hot headers in Parse look into the URI.
+// read as Star. a.Line is left 0. With a fault a is zero.
 func ParseAddress(b []byte, s Span, a *Address) Error {
 	end, ok := parseAddress(b, &noBitmap, int(s.Off), s.End(), a)
 	if !ok || end < s.End() {
+		*a = Address{}
 		return Error{ErrAddress, uint32(end)}
 	}
 	return Error{}

@@ -37,7 +37,7 @@ type Message struct {
 	RequestURI Span
 	Version    Span // "SIP/2.0" as received; any other is reported as ErrVersion
 	Reason     Span
-	URI        URI // the Request-URI taken apart; valid iff Request and its scheme was readable
+	URI        URI // the Request-URI taken apart; valid iff Request; zero if it could not be read
 
 	// The headers that a proxy always needs. Each is valid iff Has reports its header.
 	Via         Via     // the topmost value

@@ -209,6 +209,7 @@ func (m *Message) readAddress(b []byte, id HeaderID, a *Address, code ErrorCode,
 	end, ok := parseAddress(b, &m.nt, int(s.Off), s.End(), a)
 	a.Line = line
 	if !ok || end < s.End() && !list {
+		a.URI = URI{} // what was read of it is no URI
 		m.fail(code, end)
 	}
 }
@@ -452,7 +453,11 @@ func (m *Message) parseRequestLine(b []byte, e int) bool {
 		m.fail(ErrRequestLine, p)
 	default:
 		if at, ok := parseURI(b, &m.nt, u, q-1, uriWhole, &m.URI); !ok {
+			m.URI = URI{}
 			m.fail(ErrRequestURI, at)
+		} else if !m.URI.Headers.Empty() {
+			// RFC 3261 section 19.1.1, table 1: headers are not allowed in a Request-URI; RFC 4475 section 3.1.2.11
+			m.fail(ErrRequestURI, int(m.URI.Headers.Off)-1)
 		}
 	}
 	return true

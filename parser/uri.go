@@ -1,6 +1,9 @@
 package parser
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // uriForm says where a URI ends.
 type uriForm uint8
@@ -12,10 +15,12 @@ const (
 	// will be ... header parameters" there (RFC 3261 section 20)
 )
 
-// ParseURI takes the URI in s apart. It borrows b. A scheme that is not known is not a fault; SchemeIs says so.
+// ParseURI takes the URI in s apart. It borrows b. A scheme that is not known is not a fault; SchemeIs
+// says so. With a fault u is zero.
 func ParseURI(b []byte, s Span, u *URI) Error {
 	end, ok := parseURI(b, &noBitmap, int(s.Off), s.End(), uriWhole, u)
 	if !ok {
+		*u = URI{}
 		return Error{ErrURI, uint32(end)}
 	}
 	return Error{}
@@ -192,29 +197,44 @@ func (u *URI) parseParam(b []byte, nt *bitmap, p, e int) (int, bool) {
 	if q < r {
 		v = span(q+1, r)
 	}
-	// "any given parameter-name MUST NOT appear more than once", RFC 3261 section 19.1.1.
-	switch key8(b, p, q-p) {
+	return r, u.note(b, p, q-p, v)
+}
+
+// note keeps a parameter that routing asks for. "any given parameter-name MUST NOT appear more than once", RFC 3261 section
+// 19.1.1: two transports are a fault, not a choice.
+func (u *URI) note(b []byte, p, n int, v Span) bool {
+	keep := func(s *Span) bool {
+		first := s.Empty()
+		*s = v
+		return first
+	}
+	switch key8(b, p, n) {
 	case keyLR:
 		u.HasLR = true
+		return true
 	case keyUser:
-		if !u.UserParam.Empty() {
-			return p, false
-		}
-		u.UserParam = v
+		return keep(&u.UserParam)
 	case keyMaddr:
-		if !u.Maddr.Empty() {
-			return p, false
-		}
-		u.Maddr = v
-	default:
-		if q-p == 9 && equalFold(b[p:q], "transport") {
-			if !u.Transport.Empty() {
-				return p, false
-			}
-			u.Transport = v
-		}
+		return keep(&u.Maddr)
 	}
-	return r, true
+	if n == len("transport") && equalFold(b[p:p+n], "transport") {
+		return keep(&u.Transport)
+	}
+	if bytes.IndexByte(b[p:p+n], '%') < 0 {
+		return true
+	}
+	// "%6C%72" is lr too: escaped and unescaped are the same (RFC 3261 section 19.1.4; RFC 4475 section 3.1.1.3 sends it).
+	switch name := b[p : p+n]; {
+	case equalEscapedString(name, "lr"):
+		u.HasLR = true
+	case equalEscapedString(name, "user"):
+		return keep(&u.UserParam)
+	case equalEscapedString(name, "maddr"):
+		return keep(&u.Maddr)
+	case equalEscapedString(name, "transport"):
+		return keep(&u.Transport)
+	}
+	return true
 }
 
 // parseTel takes a tel URI apart, RFC 3966 section 3.
