@@ -44,7 +44,7 @@ func (w *Worker) nextGroup(c *txn.ResponseContext) {
 		w.local.Drop(&c.Targets)
 		return
 	}
-	w.startGroup(c, &c.Upstream, &w.kept, request, 0)
+	w.startGroup(c, &c.Upstream, sourceOf(c), &w.kept, request)
 }
 
 // sendBest chooses the best final response and sends it upstream. m and b are the response of branch
@@ -111,7 +111,7 @@ func (w *Worker) answer(c *txn.ResponseContext, status int, why cause) {
 	parser.Parse(b, &w.kept)
 	w.n.ResponsesOut++
 	w.n.Rejected++
-	w.sendFinal(c, status, w.appendResponse(w.loop.Buffer(), &w.kept, b, &c.Upstream.Remote, status, why))
+	w.sendFinal(c, status, w.appendResponse(w.loop.Buffer(), &w.kept, b, sourceOf(c), status, why))
 }
 
 // silence ends a non-INVITE request without an answer: "A transaction-stateful SIP element MUST NOT send a

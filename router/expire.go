@@ -53,7 +53,7 @@ func (w *Worker) expire(c *txn.ResponseContext, deadline transport.Instant) {
 	if act&txn.SendTrying != 0 && c.Request.Len > 0 { // RFC 4320 section 4.1
 		b := w.local.Bytes(c.Request)
 		parser.Parse(b, &w.kept)
-		w.transmitTrying(c, &w.kept, b)
+		w.transmitTrying(c, &w.kept, b, sourceOf(c))
 	}
 	if act&txn.Resend != 0 {
 		w.resend(c) // Timer G

@@ -22,6 +22,9 @@ func (w *Worker) appendResponse(dst []byte, m *parser.Message, b []byte, source 
 	w.patchVia(m, b, source)
 	for i := range m.HeaderCount() {
 		h := m.HeaderAt(i)
+		if h.ID != parser.HeaderVia && i != m.First(h.ID) {
+			continue // a second one of these is why the request is refused
+		}
 		switch h.ID {
 		case parser.HeaderVia:
 			line := m.LineSpan(i)

@@ -12,6 +12,7 @@ const (
 	flagTrying                          // the last response was our own 100
 	flagCancelled                       // upstream has cancelled the request (RFC 3261 section 16.10)
 	flagSuspended                       // a decision is awaited
+	flagPatched                         // Request has what patchVia adds already
 	flagGlobal                          // a 6xx has come: no more targets (RFC 3261 section 16.7 step 5)
 )
 
@@ -109,7 +110,7 @@ func (w *Worker) resend(c *txn.ResponseContext) {
 	case c.Flags&flagTrying != 0 && c.Request.Len > 0:
 		b := w.local.Bytes(c.Request)
 		parser.Parse(b, &w.kept)
-		buf = w.appendResponse(buf, &w.kept, b, &c.Upstream.Remote, statusTrying, noCause)
+		buf = w.appendResponse(buf, &w.kept, b, sourceOf(c), statusTrying, noCause)
 	default:
 		return
 	}
@@ -171,7 +172,7 @@ func (w *Worker) decide(c *txn.ResponseContext, from *transport.Flow, m *parser.
 			if c == nil {
 				return f, true
 			}
-			return w.suspend(c, m, b)
+			return w.suspend(c, from, m, b)
 		}
 		w.targets.Reset()
 	}
@@ -184,43 +185,69 @@ func (w *Worker) start(c *txn.ResponseContext, from *transport.Flow, m *parser.M
 	if c.Breadth == 0 {
 		return fault{status: statusBreadthExceeded}
 	}
+	source := sourceOf(c)
 	if c.Request.Len == 0 {
-		var ok bool
-		if c.Request, ok = w.local.Keep(b[:m.Len]); !ok {
-			w.n.StoreFull++
+		if !w.keepRequest(c, from, m, b) {
 			return fault{statusUnavailable, causeBusy}
 		}
+		source = &from.Remote
 	}
 	// "The server transaction MUST generate a 100 (Trying) response unless it knows that the TU will generate
 	// a provisional or final response within 200 ms" RFC 3261 section 17.2.1
 	if c.Server.Kind == txn.InviteServer && c.Flags&flagTrying == 0 {
-		w.trying(c, m, b)
+		w.trying(c, m, b, source)
 	}
-	f := w.startGroup(c, from, m, b, 0)
+	f := w.startGroup(c, from, source, m, b)
 	if c.Pending == 0 && f.status != 0 {
 		return f
 	}
 	return fault{}
 }
 
+// keepRequest keeps the received request for as long as a branch may need it.
+func (w *Worker) keepRequest(c *txn.ResponseContext, from *transport.Flow, m *parser.Message, b []byte) (ok bool) {
+	b = b[:m.Len]
+	if c.Upstream.Remote.IP != from.Remote.IP {
+		// Responses go to a maddr: c will not know the source any more, so its mark goes into the copy.
+		w.edits.Reset()
+		w.patchVia(m, b, &from.Remote)
+		w.scratch = w.edits.AppendTo(w.scratch[:0], b, len(b))
+		b = w.scratch
+		c.Flags |= flagPatched
+	}
+	if c.Request, ok = w.local.Keep(b); !ok {
+		w.n.StoreFull++
+	}
+	return ok
+}
+
+// sourceOf is the source of c.Request for patchVia: where responses go is the source or, without rport, its
+// address with the port of sent-by, and the port is not asked for then. Nil: nothing is to be patched.
+func sourceOf(c *txn.ResponseContext) *transport.Addr {
+	if c.Flags&flagPatched != 0 {
+		return nil
+	}
+	return &c.Upstream.Remote
+}
+
 // trying sends our own 100 upstream and remembers that it is what a retransmission gets.
-func (w *Worker) trying(c *txn.ResponseContext, m *parser.Message, b []byte) {
+func (w *Worker) trying(c *txn.ResponseContext, m *parser.Message, b []byte, source *transport.Addr) {
 	if c.Server.Step(txn.Send1xx, w.now, w.timers)&txn.Send != 0 {
-		w.transmitTrying(c, m, b)
+		w.transmitTrying(c, m, b, source)
 	}
 }
 
 // transmitTrying sends a 100. It is not kept: it can be made from the request again.
-func (w *Worker) transmitTrying(c *txn.ResponseContext, m *parser.Message, b []byte) {
+func (w *Worker) transmitTrying(c *txn.ResponseContext, m *parser.Message, b []byte, source *transport.Addr) {
 	c.Flags |= flagTrying
 	w.n.ResponsesOut++
-	w.send(&c.Upstream, w.appendResponse(w.loop.Buffer(), m, b, &c.Upstream.Remote, statusTrying, noCause))
+	w.send(&c.Upstream, w.appendResponse(w.loop.Buffer(), m, b, source, statusTrying, noCause))
 }
 
-// startGroup forwards to targets i and those after it that are of the same group, and keeps
-// the rest of the set for later. The fault is that of the last target that could not be tried.
-func (w *Worker) startGroup(c *txn.ResponseContext, from *transport.Flow, m *parser.Message, b []byte, i int) (f fault) {
-	s := &w.targets
+// startGroup forwards to the first group of the targets, and to those after it as long as no member of a
+// group can be tried, and keeps the rest of the set for later. The fault is that of the last target that could not be tried.
+func (w *Worker) startGroup(c *txn.ResponseContext, from *transport.Flow, source *transport.Addr, m *parser.Message, b []byte) (f fault) {
+	s, i := &w.targets, 0
 	for started := false; i < s.n && !started; {
 		j := i
 		for j < s.n && s.list[j].group == s.list[i].group {
@@ -238,7 +265,7 @@ func (w *Worker) startGroup(c *txn.ResponseContext, from *transport.Flow, m *par
 			if rest > 0 {
 				breadth, rest = breadth+1, rest-1
 			}
-			if g := w.branchOut(c, from, m, b, &s.list[i], uint8(breadth)); g.status != 0 {
+			if g := w.branchOut(c, from, source, m, b, &s.list[i], uint8(breadth)); g.status != 0 {
 				f = g
 			} else {
 				started = true
@@ -254,9 +281,9 @@ func (w *Worker) startGroup(c *txn.ResponseContext, from *transport.Flow, m *par
 }
 
 // branchOut makes a branch to t and sends the request on it: RFC 3261 section 16.6 steps 1, 10 and 11.
-func (w *Worker) branchOut(c *txn.ResponseContext, from *transport.Flow, m *parser.Message, b []byte, t *target, breadth uint8) fault {
+func (w *Worker) branchOut(c *txn.ResponseContext, from *transport.Flow, source *transport.Addr, m *parser.Message, b []byte, t *target, breadth uint8) fault {
 	w.branch = txn.BranchID{Ref: c.Ref(), Index: c.Branches, Loop: w.keys.LoopHash(m, b)}
-	to, f := w.forward(m, b, t, from, &c.Upstream.Remote, breadth)
+	to, f := w.forward(m, b, t, from, source, breadth)
 	if f.status != 0 {
 		return f
 	}

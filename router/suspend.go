@@ -4,23 +4,22 @@ import (
 	"encoding/binary"
 
 	"sipedge/parser"
+	"sipedge/transport"
 	"sipedge/txn"
 )
 
 // suspend keeps a request whose decision has to wait. The claim is given up as after any other event;
 // meanwhile an INVITE's retransmissions get the 100 again, others are absorbed, and a CANCEL ends
 // it with nothing sent on.
-func (w *Worker) suspend(c *txn.ResponseContext, m *parser.Message, b []byte) (f fault, waits bool) {
-	var ok bool
-	if c.Request, ok = w.local.Keep(b[:m.Len]); !ok {
-		w.n.StoreFull++
+func (w *Worker) suspend(c *txn.ResponseContext, from *transport.Flow, m *parser.Message, b []byte) (f fault, waits bool) {
+	if !w.keepRequest(c, from, m, b) {
 		return fault{statusUnavailable, causeBusy}, false
 	}
 	w.n.Suspended++
 	c.Flags |= flagSuspended
 	c.Wait = w.now.Add(w.cfg.DecisionTimeout)
 	if c.Server.Kind == txn.InviteServer {
-		w.trying(c, m, b)
+		w.trying(c, m, b, &from.Remote)
 	}
 	return f, true
 }

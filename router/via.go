@@ -42,9 +42,14 @@ func (w *Worker) upstreamFlow(from *transport.Flow, m *parser.Message, b []byte)
 // MUST insert a 'received' parameter [...] even if it is identical to the value of the 'sent-by'
 // component." RFC 3581 section 4
 //
+// A nil source means that all this has been done.
+//
 // A received or rport value that the sender wrote itself is replaced: it decides where
 // responses go.
 func (w *Worker) patchVia(m *parser.Message, b []byte, source *transport.Addr) {
+	if source == nil {
+		return
+	}
 	v, e := &m.Via, &w.edits
 	rport := v.HasRPort || w.cfg.ForceRport
 	received := rport
