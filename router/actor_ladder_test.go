@@ -82,6 +82,15 @@ func (a *actor) make(l *line) (*message, error) {
 		}
 		m = old.clone()
 		m.headers[0].value = a.via()
+	case l.notes.relay:
+		old := p.last(p.got, &line{text: strings.SplitN(l.text, " ", 2)[0], notes: l.notes})
+		if isStatus(l.text) {
+			old = p.last(p.got, l)
+		}
+		if old == nil {
+			return nil, fmt.Errorf("%s has received nothing like it", a.name)
+		}
+		m = old.relayed(a, l.text)
 	case isStatus(l.text):
 		m, err = a.response(p, l)
 	default:
@@ -115,6 +124,24 @@ func (p *party) last(in []*message, l *line) *message {
 		}
 	}
 	return nil
+}
+
+// relayed is m as a simple proxy sends it on; text may name another Request-URI.
+func (m *message) relayed(a *actor, text string) *message {
+	out := m.clone()
+	if !m.request() {
+		vias := m.values("Via")[1:]
+		out.remove("Via")
+		for _, v := range slices.Backward(vias) {
+			out.addTop("Via", v)
+		}
+		return out
+	}
+	if method, uri, _ := strings.Cut(text, " "); uri != "" {
+		out.start = method + " " + uri + " SIP/2.0"
+	}
+	out.addTop("Via", a.via())
+	return out
 }
 
 func statusOf(text string) int { n, _ := strconv.Atoi(text[:3]); return n }

@@ -202,7 +202,7 @@ func (e *edge) checkResponse(m *message) error {
 	}
 	req := e.received(func(in *message) bool {
 		v := in.values("Via")
-		return in.request() && in.method() == m.method() && in.get("Call-ID") == m.get("Call-ID") && in.get("CSeq") == m.get("CSeq") &&
+		return in.request() && in.get("Call-ID") == m.get("Call-ID") && in.get("CSeq") == m.get("CSeq") &&
 			len(v) == len(via) && len(via) > 0 && sameVia(v[0], via[0])
 	})
 	if req == nil {

@@ -38,6 +38,7 @@ type notes struct {
 	method    string
 	again     bool
 	fork      bool
+	relay     bool
 	call      int
 	dialog    string
 	inDialog  bool
@@ -164,6 +165,8 @@ func (n *notes) read(s string, expected bool) error {
 			n.remark = item
 		case item == "fork" && !expected:
 			n.fork = true
+		case item == "relay" && !expected:
+			n.relay = true
 		case item == "in dialog" && !expected:
 			n.inDialog = true
 		case item == "meanwhile" && !expected:
@@ -194,6 +197,7 @@ func (n *notes) String() string {
 	add(n.method != "" && n.method != "INVITE", n.method)
 	add(n.again, "again")
 	add(n.fork, "fork")
+	add(n.relay, "relay")
 	add(n.remark != "", n.remark)
 	add(n.call > 1, fmt.Sprint("call ", n.call))
 	add(n.dialog != "", "to "+n.dialog)

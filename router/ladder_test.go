@@ -60,6 +60,7 @@ import (
 //	(BYE)             a response: which method it answers, unless that is INVITE
 //	(again)           the same bytes once more; on an edge's line: it is byte for byte what was sent there before, else it must not be
 //	(fork)            the last such request once more as another branch of a proxy upstream sends it: only its topmost Via is new
+//	(relay)           what a proxy would send on: the last such message received, with a Via more, or for a response one less
 //	(call 2)          which call, by Call-ID, unless 1
 //	(to b1)           which dialog of the call, by the far end; otherwise the latest
 //	(request 1)       which of several requests with one Call-ID a response answers, in the order received; otherwise the latest
@@ -84,7 +85,9 @@ import (
 // Lines that begin with a blank belong to the message above them. Under an input they change it, under an expectation
 // they are claims about it; {bob} stands for bob's address and port, {bob route} for the route set that bob learned,
 // {bob toproute} for its first value, {bob routeuri} for
-// the URI in that, {bob badroute} for the route set with one character of a token changed, {bob tag} for his tag, {callid} for the Call-ID.
+// the URI in that, {bob badroute} for the route set with one character of a token changed, {bob tag} for his tag, {bob via} for the topmost Via of the
+// last request he received, {callid} for the Call-ID;
+// {bob route 2} is that of call 2.
 //
 //	Name: value       input: replaces (a second such line adds). edge: all values of the header are exactly this
 //	Name#2: value     edge: its second value is this

@@ -257,12 +257,24 @@ func (n *network) fill(s string, call int) (string, error) {
 			if err != nil {
 				return "", err
 			}
+			if w, other, ok := strings.Cut(what, " "); ok {
+				what = w
+				if call, err = strconv.Atoi(other); err != nil {
+					return "", err
+				}
+			}
 			p := a.party(call)
 			switch what {
 			case "":
 				v = a.addr.String()
 			case "tag":
 				v = p.tag
+			case "via": // of the last request that came
+				for _, m := range p.got {
+					if m.request() {
+						v = m.values("Via")[0]
+					}
+				}
 			case "route", "badroute", "toproute", "routeuri":
 				d, err := p.dialog("")
 				if err != nil || len(d.route) == 0 {
@@ -455,6 +467,9 @@ func (n *network) perform(l *line, meanwhile bool) {
 	case l.from == "rules" && isEdge:
 		if err := e.proxy.answer(l.notes.call, l.text, l.notes.loop); err != nil {
 			n.fail(l, err)
+		} else if loop := e.loops[l.notes.loop]; meanwhile && loop.woken {
+			loop.woken = false
+			loop.enter(func() { loop.handler.Woken(n.now) })
 		}
 		return
 	case l.from == "operator" && isEdge && l.text == "drain":
@@ -538,6 +553,9 @@ func (a *actor) flow(e *edge) transport.Flow {
 // receive hands a datagram to a loop. The loop's buffer is scribbled on afterwards, as the next datagram would.
 func (e *edge) receive(loop int, from transport.Flow, b []byte) {
 	if m, err := readMessage(b); err == nil {
+		if n, err := strconv.Atoi(m.get("Content-Length")); err == nil && n < len(m.body) {
+			m.body = m.body[:n] // RFC 3261 section 18.3
+		}
 		m.add("X-Test-Source", from.Remote.AddrPort().String())
 		e.in = append(e.in, m)
 	}
@@ -596,7 +614,7 @@ func (l *fakeLoop) Send(to transport.Flow, b []byte) transport.Status {
 		b[i] = 0x55
 	}
 	e.emit(to, sent)
-	if n.err == nil && n.next < len(n.ladder.lines) && n.ladder.lines[n.next].notes.meanwhile {
+	for n.err == nil && n.next < len(n.ladder.lines) && n.ladder.lines[n.next].notes.meanwhile {
 		n.perform(n.ladder.lines[n.next], true)
 	}
 	return transport.Queued
