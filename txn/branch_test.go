@@ -112,22 +112,24 @@ func TestOtherVersions(t *testing.T) {
 	}
 }
 
-// TestStatelessFieldsDoNotRunTogether moves the border between sent-by and branch over the same bytes.
+// TestStatelessFieldsDoNotRunTogether moves the border between sent-by and branch over the same bytes, and
+// then over zero bytes, which look like the padding of the last block.
 func TestStatelessFieldsDoNotRunTogether(t *testing.T) {
 	l := testKeys(t, secretOne)
-	b := []byte(strings.Repeat("z9hg4bk", 10))
-	seen := map[string]string{}
-	for n := range uint16(30) {
-		for total := n; total < n+35; total++ {
-			via := parser.Via{Host: parser.Span{Off: 0, Len: n}, Branch: parser.Span{Off: n, Len: total - n}, Cookie: true}
-			m := parser.Message{Via: via}
-			branch := string(l.AppendStatelessBranch(nil, &m, b, 1))
-			if other, dup := seen[branch]; dup {
-				t.Errorf("sent-by of %d and branch of %d bytes look like %s", n, total-n, other)
-			}
-			seen[branch] = fmt.Sprintf("%d and %d", n, total-n)
-			if _, ok := l.CheckStatelessBranch([]byte(branch), b, &via); !ok {
-				t.Errorf("sent-by of %d and branch of %d bytes: not known again", n, total-n)
+	for _, b := range [][]byte{[]byte(strings.Repeat("z9hg4bk", 10)), make([]byte, 70)} {
+		seen := map[string]string{}
+		for n := range uint16(30) {
+			for total := n; total < n+35; total++ {
+				via := parser.Via{Host: parser.Span{Off: 0, Len: n}, Branch: parser.Span{Off: n, Len: total - n}, Cookie: true}
+				m := parser.Message{Via: via}
+				branch := string(l.AppendStatelessBranch(nil, &m, b, 1))
+				if other, dup := seen[branch]; dup {
+					t.Fatalf("sent-by of %d and branch of %d bytes look like %s", n, total-n, other)
+				}
+				seen[branch] = fmt.Sprintf("%d and %d", n, total-n)
+				if _, ok := l.CheckStatelessBranch([]byte(branch), b, &via); !ok {
+					t.Fatalf("sent-by of %d and branch of %d bytes: not known again", n, total-n)
+				}
 			}
 		}
 	}
