@@ -35,7 +35,7 @@ func (w *Worker) request(from *transport.Flow, m *parser.Message, b []byte) {
 	case parser.MethodAck, parser.MethodCancel:
 		// Both belong to an INVITE's transaction (RFC 3261 sections 17.2.3 and 9.2) and never make one.
 		c, outcome = w.local.Match(key)
-		if outcome == txn.Gone && !m.Via.Cookie {
+		if outcome == txn.Gone {
 			if key, ok := w.keys.InDialogAckKey(m, b); ok {
 				c, outcome = w.local.Match(key)
 			}
