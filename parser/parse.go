@@ -150,7 +150,7 @@ func (m *Message) indexHeaders(b []byte, p, end int) bool {
 		m.count = uint16(n + 1)
 		p = next
 	}
-	if k > MaxLineEnds {
+	if k+1 > MaxLineEnds { // the empty line counts too
 		m.fail(ErrHeaderLines, int(m.ends[MaxLineEnds]))
 		return false
 	}
@@ -208,7 +208,7 @@ func (m *Message) readAddress(b []byte, id HeaderID, a *Address, code ErrorCode,
 	s := m.headers[line].Value
 	end, ok := parseAddress(b, &m.nt, int(s.Off), s.End(), a)
 	a.Line = line
-	if !ok || end < s.End() && !list {
+	if !ok || end < s.End() && !list || a.Star && id != HeaderContact {
 		a.URI = URI{} // what was read of it is no URI
 		m.fail(code, end)
 	}
@@ -356,8 +356,8 @@ func (m *Message) controlIn(i int, code ErrorCode) ErrorCode {
 		return code
 	}
 	for n := range int(m.count) {
-		if h := &m.headers[n]; i < h.Value.End() && i >= int(h.Name.Off) {
-			if copied>>h.ID&1 != 0 {
+		if s := m.LineSpan(n); i >= int(s.Off) && i < s.End() {
+			if copied>>m.headers[n].ID&1 != 0 {
 				return ErrCopiedControl
 			}
 			break
@@ -374,7 +374,11 @@ func (m *Message) parseStartLine(b []byte, end int) int {
 		e--
 	}
 	if e < 8 {
-		m.fail(ErrStartLine, 0)
+		code := ErrStartLine
+		if KeepAlive(b) == len(b) {
+			code = ErrEmpty
+		}
+		m.fail(code, 0)
 		return -1
 	}
 	if binary.LittleEndian.Uint32(b)|0x202020 == 's'|'i'<<8|'p'<<16|'/'<<24 {

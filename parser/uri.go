@@ -242,14 +242,15 @@ func parseTel(b []byte, s, e int, form uriForm, u *URI) (int, bool) {
 	u.SchemeIs = SchemeTel
 	i := s + 4
 	p := i
-	if p < e && b[p] == '+' {
+	global := p < e && b[p] == '+'
+	if global {
 		p++
 	}
 	digits := 0
 	for ; p < e; p++ {
 		c := b[p]
 		switch {
-		case isDigit(c), c-'a' <= 5, c-'A' <= 5, c == '*', c == '#':
+		case isDigit(c), !global && (c-'a' <= 5 || c-'A' <= 5 || c == '*' || c == '#'):
 			digits++
 			continue
 		case c == '-', c == '.', c == '(', c == ')': // visual-separator
