@@ -5,29 +5,33 @@ import "sync/atomic"
 // The claim word of a ResponseContext decides who may touch it, whether it lives, and where events
 // wait for the holder. It is one word so that one CAS can tell all three; nobody ever waits on it.
 //
-//	bits  0 to 30   head: 1 + slot of the newest inbox node; 0: no event waits
+//	bits  0 to 20   head: 1 + slot of the newest inbox node; 0: no event waits
+//	bits 21 to 30   events accepted since the claim was taken
 //	bit  31         claimed: one loop owns everything in the context but claim and link
 //	bits 32 to 63   generation: odd while the context lives, even while the slot is free
 //
-// Legal transitions (g is odd; all but the first by CAS):
+// Legal transitions, written {generation, claimed, accepted, head} (g is odd; all but the first by CAS):
 //
-//	create   {g-1, free, 0}    -> {g, claimed, 0}     store by the owner of the free slot, before the
-//	                                                  CAS of the bucket head publishes the context
-//	claim    {g, free, 0}      -> {g, claimed, 0}     acquires what the last holder wrote
-//	post     {g, claimed, h}   -> {g, claimed, h'}    publishes the node h', whose next is h
-//	take     {g, claimed, h}   -> {g, claimed, 0}     by the holder: the nodes from h on are its own
-//	release  {g, claimed, 0}   -> {g, free, 0}        by the holder: publishes what it wrote
-//	end      {g, claimed, h}   -> {g+1, free, 0}      by the holder: from now on Gone
+//	create   {g-1, 0, 0, 0} -> {g, 1, 0, 0}      store by the owner of the free slot, before the CAS of
+//	                                             the bucket head publishes the context
+//	claim    {g, 0, 0, 0}   -> {g, 1, 0, 0}      acquires what the last holder wrote
+//	post     {g, 1, n, h}   -> {g, 1, n+1, h'}   publishes the node h', whose next is h
+//	take     {g, 1, n, h}   -> {g, 1, n, 0}      by the holder: the nodes from h on are its own
+//	release  {g, 1, n, 0}   -> {g, 0, 0, 0}      by the holder: publishes what it wrote
+//	end      {g, 1, n, h}   -> {g+1, 0, 0, 0}    by the holder: from now on Gone
 //
 // A head is only ever set while claimed, and release needs an empty one: so an event that was
 // accepted is either handed to the holder or ended with the context, and never left behind. The
 // generation is in the word that the CAS compares, so a Ref or a pointer from before an end can
-// neither claim nor post to what lives in the slot after it.
+// neither claim nor post to what lives in the slot after it. The count bounds what one holder has to
+// do before it may go on: loops that receive faster than it works cannot keep it for ever.
 const (
-	headMask   = 1<<31 - 1
-	claimedBit = 1 << 31
-	genShift   = 32
-	liveBit    = 1 << genShift
+	headMask      = 1<<acceptedShift - 1
+	acceptedShift = 21
+	acceptedMask  = 1<<10 - 1
+	claimedBit    = 1 << 31
+	genShift      = 32
+	liveBit       = 1 << genShift
 )
 
 // Outcome says what a look-up, a claim or a post came to.
@@ -85,7 +89,7 @@ func (l *Local) Release(c *ResponseContext) (e *Event, more bool) {
 	for c.inbox == 0 {
 		w := atomic.LoadUint64(&c.claim)
 		if w&headMask == 0 {
-			if atomic.CompareAndSwapUint64(&c.claim, w, w&^claimedBit) {
+			if atomic.CompareAndSwapUint64(&c.claim, w, w>>genShift<<genShift) {
 				return nil, false
 			}
 		} else if atomic.CompareAndSwapUint64(&c.claim, w, w&^headMask) {

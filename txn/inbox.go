@@ -42,7 +42,6 @@ type node struct {
 	data   Bytes
 	seq    uint32
 	next   uint32 // 1 + slot of the next node; 0: none
-	depth  uint16 // nodes from this one to the end of the list, at the time of posting
 	kind   EventKind
 	why    uint8
 	branch uint8
@@ -53,7 +52,7 @@ type node struct {
 //	Busy     e is queued, its bytes copied: the holder will be given it
 //	Claimed  the holder let go meanwhile: nothing is queued, the caller holds the claim and handles e
 //	Gone     c has ended meanwhile: nobody will see e
-//	Full     e was refused: Droppable and the inbox crowded, or at a hard bound
+//	Full     e was refused: Droppable and the holder crowded, or at a hard bound
 //
 // EventExpired is never refused: where another event would be, its entry fires once more a tick later.
 func (l *Local) Post(c *ResponseContext, e *Event) Outcome {
@@ -72,12 +71,8 @@ func (l *Local) Post(c *ResponseContext, e *Event) Outcome {
 			l.unpost(slot, n)
 			return Claimed
 		}
-		depth := uint16(1)
-		head := uint32(w & headMask)
-		if head != 0 {
-			depth = l.store.nodes.at(head-1).depth + 1
-		}
-		if (e.Droppable && depth > droppableInbox) || depth > maxInbox {
+		accepted := w >> acceptedShift & acceptedMask
+		if (e.Droppable && accepted >= droppableInbox) || accepted >= maxInbox {
 			l.unpost(slot, n)
 			return l.refuse(c, w, e)
 		}
@@ -86,8 +81,8 @@ func (l *Local) Post(c *ResponseContext, e *Event) Outcome {
 				return l.refuse(c, w, e)
 			}
 		}
-		n.next, n.depth = head, depth
-		if atomic.CompareAndSwapUint64(&c.claim, w, w&^headMask|uint64(slot+1)) {
+		n.next = uint32(w & headMask)
+		if atomic.CompareAndSwapUint64(&c.claim, w, (w&^headMask|uint64(slot+1))+1<<acceptedShift) {
 			l.count[countPosted]++
 			return Busy
 		}

@@ -15,13 +15,15 @@ const (
 	// add more; the number is a byte in the branch parameter.
 	maxBranches = 255
 
-	// droppableInbox is how many events may wait in an inbox before one that its sender sends again
-	// anyway is refused: a holder takes microseconds, so more than this is a flood.
+	// droppableInbox is how many events may be accepted for one holder before one that its sender
+	// sends again anyway is refused: a holder takes microseconds, so more than this is a flood.
 	droppableInbox = 16
 	// maxInbox is the bound for everything else: 32 branches with a final response, a timer, a
-	// CANCEL and a failure each are 128, and the rest is for peers that repeat themselves.
+	// CANCEL and a failure each are 128, and the rest is for peers that repeat themselves. It also
+	// bounds how long a loop stays with one context, to a few milliseconds.
 	maxInbox = 512
-	// maxInboxNodes bounds the waiting events of all contexts together (about 100 bytes each).
+	// maxInboxNodes bounds the waiting events of all contexts together (80 bytes each,
+	// and their bytes). The claim word has room for 2 million.
 	maxInboxNodes = 1 << 18
 
 	// MaxKept is the longest byte string that Keep takes: a UDP datagram of any length.
@@ -46,8 +48,9 @@ const (
 	chunkShift = 11
 	chunkSlots = 1 << chunkShift
 
-	// ahead is how much free room the grower keeps beyond one chunk, as a share of what is in use.
-	aheadShare = 16
+	// aheadShare: beyond one chunk the grower keeps a 64th of what is in use free; with 4 million
+	// contexts that is most of a second at 80,000 new ones a second, and 5 bytes on each.
+	aheadShare = 64
 
 	// reclaimBudget is how many magazines one Quiesce moves to the other loops at most.
 	reclaimBudget = 8

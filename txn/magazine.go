@@ -25,25 +25,22 @@ const (
 
 // magazines is the supply: chunks in a directory, and the empty ones on a stack.
 type magazines struct {
-	dir    []atomic.Pointer[[magazinesChunk]magazine]
-	empty  stack
-	fresh  atomic.Uint64 // first number never handed out
-	ready  atomic.Uint64 // numbers below have memory behind them
-	wanted atomic.Uint64 // how many there must be so that retiring never fails, see reserve
+	dir   []atomic.Pointer[[magazinesChunk]magazine]
+	empty stack
+	fresh atomic.Uint64 // first number never handed out
+	ready atomic.Uint64 // numbers below have memory behind them
 }
 
 func (s *magazines) at(i uint32) *magazine {
 	return &s.dir[i>>magazineShift].Load()[i%magazinesChunk]
 }
 
-// reserve makes room for n more full magazines. It is called before the slots that will fill them
-// exist: full magazines are never more than slots / batch, and each loop has at most a handful that
-// are not full, so an empty one is always to be had.
+// reserve sees to it that there are n magazines. It is called before the slots that may fill them
+// exist, see extend: an empty one is always to be had, so that retiring never fails.
 func (s *magazines) reserve(n uint64) {
-	wanted := s.wanted.Add(n)
 	for {
 		r := s.ready.Load()
-		if r >= wanted {
+		if r >= n {
 			return
 		}
 		chunk := new([magazinesChunk]magazine)
@@ -146,10 +143,10 @@ func (l *Local) carve(k kind) (slot uint32, ok bool) {
 	c, p := &l.caches[k], &l.store.pools[k]
 	for {
 		lo, hi := p.carve()
-		if left := p.ready.Load() - uint64(hi); left < p.ahead(uint64(hi)) {
-			l.store.ask(p)
-		}
 		if lo < hi {
+			if left := p.ready.Load() - uint64(hi); left < p.ahead(uint64(hi)) {
+				l.store.ask(p)
+			}
 			c.lo, c.hi = lo+1, hi
 			return lo, true
 		}

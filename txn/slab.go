@@ -32,7 +32,7 @@ const (
 const (
 	contextSize = 176
 	branchSize  = 136
-	nodeSize    = 88
+	nodeSize    = 80
 )
 
 // pool is what the loops share about one kind of slot, apart from the memory itself.
@@ -113,7 +113,7 @@ func (s *Store) extend(k kind) bool {
 	if r+p.chunk > p.limit || !s.reserveMemory(k) {
 		return false
 	}
-	s.magazines.reserve(p.chunk/uint64(p.batch) + 1)
+	s.magazines.reserve(s.magazinesNeeded())
 	i := r / p.chunk
 	var added bool
 	switch k {
@@ -132,6 +132,21 @@ func (s *Store) extend(k kind) bool {
 	p.ready.CompareAndSwap(r, r+p.chunk)
 	return true
 }
+
+// magazinesNeeded is how many magazines the slots of all kinds can fill, with one chunk more of each
+// kind than there is: another loop may be adding that one just now, and does its own sum before it
+// adds a second. Beside the full ones there are a few at each loop that are not.
+func (s *Store) magazinesNeeded() uint64 {
+	n := uint64(len(s.locals)) * (3*uint64(numSlabs) + keptEmpty)
+	for k := range s.pools {
+		p := &s.pools[k]
+		n += (p.ready.Load()/p.chunk + 1) * p.magazinesPerChunk()
+	}
+	return n
+}
+
+// magazinesPerChunk is how many magazines the slots of a chunk fill, rounded up.
+func (p *pool) magazinesPerChunk() uint64 { return p.chunk/uint64(p.batch) + 1 }
 
 // touched writes to each page of a chunk so that the kernel backs it now, here, and not at the first
 // packet that needs it.

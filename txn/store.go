@@ -104,17 +104,15 @@ func (s *Store) makePools(most, loops uint64) {
 	s.contexts.dir = make([]atomic.Pointer[[chunkSlots]ResponseContext], s.pools[kindContext].limit/chunkSlots)
 	s.branches.dir = make([]atomic.Pointer[[chunkSlots]ClientTransaction], s.pools[kindBranch].limit/chunkSlots)
 	s.nodes.dir = make([]atomic.Pointer[[chunkSlots]node], s.pools[kindNode].limit/chunkSlots)
-	var full uint64 // full magazines there can be at most
+	most = loops * (3*uint64(numSlabs) + keptEmpty) // magazines, as in magazinesNeeded
 	for k := range s.pools {
 		p := &s.pools[k]
 		if k >= int(kindBytes) {
 			s.bytes[k-int(kindBytes)] = make(byteDir, p.limit/p.chunk)
 		}
-		full += p.limit/p.chunk*(p.chunk/uint64(p.batch)+1) + 1
+		most += (p.limit/p.chunk + 1) * p.magazinesPerChunk()
 	}
-	idle := loops * uint64(3*numSlabs+keptEmpty)
-	s.magazines.dir = make([]atomic.Pointer[[magazinesChunk]magazine], (full+idle)/magazinesChunk+2)
-	s.magazines.reserve(idle)
+	s.magazines.dir = make([]atomic.Pointer[[magazinesChunk]magazine], most/magazinesChunk+1)
 }
 
 // Close ends the grower. Loops may still finish what they are doing.
