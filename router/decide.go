@@ -1,6 +1,7 @@
 package router
 
 import (
+	"bytes"
 	"encoding/binary"
 	"sync/atomic"
 
@@ -33,9 +34,13 @@ func (s *TargetSet) Reset() { s.n, s.text, s.full = 0, s.text[:0], false }
 // Len is the number of targets.
 func (s *TargetSet) Len() int { return s.n }
 
-// Add appends a target and copies uri. Groups must be added in ascending order. It reports
-// false, and leaves s as it was, when a bound (MaxTargets, maxTargetText) is reached.
+// Add appends a target and copies uri. Groups must be added in ascending order. A target that is there already is not
+// added again. Add reports false, and leaves s as it was, when a bound (MaxTargets, maxTargetText) is reached.
 func (s *TargetSet) Add(group uint8, uri []byte, hop *transport.Addr) bool {
+	return s.has(uri, hop) || s.append(group, uri, hop)
+}
+
+func (s *TargetSet) append(group uint8, uri []byte, hop *transport.Addr) bool {
 	if s.n == MaxTargets || len(s.text)+len(uri) > maxTargetText {
 		s.full = true
 		return false
@@ -48,6 +53,29 @@ func (s *TargetSet) Add(group uint8, uri []byte, hop *transport.Addr) bool {
 	s.list[s.n] = t
 	s.n++
 	return true
+}
+
+// has: "If a target URI is already present in the set (based on the definition of equality for the URI type), it
+// MUST NOT be added again." RFC 3261 section 16.5. By another hop it is another target.
+func (s *TargetSet) has(uri []byte, hop *transport.Addr) bool {
+	if s.n == 0 {
+		return false
+	}
+	var u, v parser.URI
+	whole := func(b []byte) parser.Span { return parser.Span{Len: uint16(len(b))} }
+	readable := len(uri) <= maxTargetText && parser.ParseURI(uri, whole(uri), &u).Code == 0
+	for i := range s.n {
+		t := &s.list[i]
+		if t.hasHop != (hop != nil) || t.hasHop && t.hop != *hop {
+			continue
+		}
+		other := s.uri(t)
+		if bytes.Equal(uri, other) ||
+			readable && parser.ParseURI(other, whole(other), &v).Code == 0 && parser.EqualURI(uri, &u, other, &v) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *TargetSet) uri(t *target) []byte { return s.text[t.off : t.off+t.len] }
@@ -83,7 +111,7 @@ func (s *TargetSet) unmarshal(b []byte) {
 		if b[3] == 0 {
 			p = nil
 		}
-		s.Add(b[2], b[targetHead:targetHead+n], p)
+		s.append(b[2], b[targetHead:targetHead+n], p)
 		b = b[targetHead+n:]
 	}
 }

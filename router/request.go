@@ -143,7 +143,12 @@ func (w *Worker) begin(c *txn.ResponseContext, from *transport.Flow, m *parser.M
 	if f.status == 0 {
 		f = w.start(c, from, m, b)
 	}
-	if f.status != 0 {
+	switch {
+	case f.status == 0:
+	case c.Flags&flagTrying != 0:
+		// The client has its 100 and does not send its INVITE again, so the failure must be sent again by us: timer G.
+		w.answer(c, f.status, f.why)
+	default:
 		w.reject(from, m, b, f)
 		c.Server.State = txn.Terminated
 		c.Wait = 0
@@ -207,7 +212,7 @@ func (w *Worker) start(c *txn.ResponseContext, from *transport.Flow, m *parser.M
 // keepRequest keeps the received request for as long as a branch may need it.
 func (w *Worker) keepRequest(c *txn.ResponseContext, from *transport.Flow, m *parser.Message, b []byte) (ok bool) {
 	b = b[:m.Len]
-	if c.Upstream.Remote.IP != from.Remote.IP {
+	if c.Upstream.Remote.IP != from.Remote.IP || m.Via.HasRPort && c.Upstream.Remote.Port != from.Remote.Port {
 		// Responses go to a maddr: c will not know the source any more, so its mark goes into the copy.
 		w.edits.Reset()
 		w.patchVia(m, b, &from.Remote)
