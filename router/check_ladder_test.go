@@ -12,7 +12,7 @@ import (
 
 // check holds every message of an edge to what is true whatever the ladder says:
 //
-//   - sipedge/parser reads it without complaint, and Content-Length is the length of the body;
+//   - sipedge/parser reads it without complaint, unless the same complaint holds for what was received, and Content-Length is the length of the body;
 //   - a forwarded message is the received one, header lines in their order and body byte for byte, but for what RFC 3261
 //     sections 16.4, 16.6 and 16.7 change: Request-URI, one Via on top, Max-Forwards, Route, Record-Route, Max-Breadth;
 //     on the way back one Via less, and in a 401 or 407 the challenges of other branches;
@@ -21,8 +21,12 @@ import (
 //   - a branch parameter is never used for two transactions.
 func (e *edge) check(to string, b []byte) error {
 	var pm parser.Message
-	if err := parser.Parse(b, &pm); err.Code != 0 {
-		return fmt.Errorf("the parser refuses it: %v", err)
+	if fault := parser.Parse(b, &pm); fault.Code != 0 {
+		// What a proxy only relays may be faulty, and stays so.
+		asReceived := func(in *message) bool { return parser.Parse(in.raw, &pm).Code == fault.Code }
+		if e.received(asReceived) == nil {
+			return fmt.Errorf("the parser refuses it: %v", fault)
+		}
 	}
 	m, err := readMessage(b)
 	if err != nil {

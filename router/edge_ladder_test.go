@@ -76,6 +76,8 @@ func startRouter(e *edge, settings []setting) error {
 			cfg.DecisionTimeout, err = time.ParseDuration(arg)
 		case "max-transactions":
 			store.MaxTransactions, err = strconv.Atoi(arg)
+		case "max-bytes":
+			store.MaxRetainedBytes, err = strconv.ParseUint(arg, 10, 64)
 		case "loops":
 			store.Loops, err = strconv.Atoi(arg)
 		case "targets":

@@ -38,7 +38,7 @@ import (
 //	next-hop NAME|HOST:PORT|none       default bob
 //	advertise HOST[:PORT]              open-relay            force-rport
 //	T1|T2|T4|C DURATION                decision-timeout DURATION
-//	max-transactions N                 loops N
+//	max-transactions N                 max-bytes N           loops N
 //	targets b1 + b2, b3                Decide answers at once, for requests to the first domain that are in no dialog of ours: b1 and
 //	                                   b2 together, then b3; also URIs, "via NAME" (a hop; the Request-URI stays), a status, "default"
 //	decide later                       Decide suspends; a line "rules > edge  b1 + b2, b3" or "rules > edge  404" answers
@@ -78,6 +78,7 @@ import (
 //	10ms  bob > edge       junk TEXT         these bytes, with Go escapes
 //	10ms  rules > edge     b1 + b2, b3       the answer of a suspended decision
 //	10ms  operator > edge  drain
+//	10ms  network > edge   blocks bob     from now on the edge's Send to bob finds no room, until "frees bob"
 //	10ms  check                              the lines below it are counters of the router or the store
 //
 // # Headers
@@ -86,7 +87,8 @@ import (
 // they are claims about it; {bob} stands for bob's address and port, {bob route} for the route set that bob learned,
 // {bob toproute} for its first value, {bob routeuri} for
 // the URI in that, {bob badroute} for the route set with one character of a token changed, {bob tag} for his tag, {bob via} for the topmost Via of the
-// last request he received, {callid} for the Call-ID;
+// last request he received, {callid} for the Call-ID,
+// {fill 100} for so many letters;
 // {bob route 2} is that of call 2.
 //
 //	Name: value       input: replaces (a second such line adds). edge: all values of the header are exactly this

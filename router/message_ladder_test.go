@@ -13,6 +13,7 @@ type message struct {
 	start   string
 	headers []header
 	body    string
+	raw     []byte // as received by an edge
 }
 
 type header struct{ name, value string }

@@ -58,13 +58,14 @@ type network struct {
 
 // event is a datagram on its way to an edge or an actor.
 type event struct {
-	at   transport.Instant
-	edge *edge
-	loop int
-	from transport.Flow
-	b    []byte
-	to   *actor
-	m    *message
+	at     transport.Instant
+	edge   *edge
+	loop   int
+	from   transport.Flow
+	b      []byte
+	failed bool // what the edge sent by from could not be sent
+	to     *actor
+	m      *message
 }
 
 // edge is one proxy under test with what the harness remembers of it.
@@ -82,7 +83,8 @@ type edge struct {
 	sent     map[string][][]byte // to whom
 	branches map[string]*message
 	mapped   map[string]string
-	panicky  bool // the ladder wants panics
+	blocked  map[string]bool // by name: Send to them finds no room
+	panicky  bool            // the ladder wants panics
 	panics   int
 }
 
@@ -148,7 +150,7 @@ func (n *network) setUp(start func(*edge, []setting) error) error {
 			return fmt.Errorf("no address for %s", name)
 		}
 		e := &edge{n: n, name: name, addr: netip.MustParseAddrPort(wellKnown[name]), sent: map[string][][]byte{},
-			branches: map[string]*message{}, mapped: map[string]string{}}
+			branches: map[string]*message{}, mapped: map[string]string{}, blocked: map[string]bool{}}
 		n.edges[name] = e
 		if err := start(e, settings); err != nil {
 			return err
@@ -240,6 +242,15 @@ func (e *edge) listeners() []netip.AddrPort { return append([]netip.AddrPort{e.a
 // fill puts in what {...} stands for.
 func (n *network) fill(s string, call int) (string, error) {
 	for {
+		if i := strings.Index(s, "{fill "); i >= 0 { // so many letters
+			j := i + strings.IndexByte(s[i:], '}')
+			count, err := strconv.Atoi(s[i+6 : j])
+			if err != nil {
+				return "", err
+			}
+			s = s[:i] + strings.Repeat("x", count) + s[j+1:]
+			continue
+		}
 		i := strings.IndexByte(s, '{')
 		j := strings.IndexByte(s, '}')
 		if i < 0 || j < i {
@@ -456,6 +467,10 @@ func (n *network) deliver(ev event) {
 		ev.to.learn(ev.m)
 		return
 	}
+	if l := ev.edge.loops[ev.loop]; ev.failed {
+		l.enter(func() { l.handler.SendFailed(ev.from, ev.b, transport.TooBig, n.now) })
+		return
+	}
 	ev.edge.receive(ev.loop, ev.from, ev.b)
 }
 
@@ -471,6 +486,10 @@ func (n *network) perform(l *line, meanwhile bool) {
 			loop.woken = false
 			loop.enter(func() { loop.handler.Woken(n.now) })
 		}
+		return
+	case l.from == "network" && isEdge:
+		verb, name, _ := strings.Cut(l.text, " ")
+		e.blocked[name] = verb == "blocks"
 		return
 	case l.from == "operator" && isEdge && l.text == "drain":
 		e.proxy.drain()
@@ -556,6 +575,7 @@ func (e *edge) receive(loop int, from transport.Flow, b []byte) {
 		if n, err := strconv.Atoi(m.get("Content-Length")); err == nil && n < len(m.body) {
 			m.body = m.body[:n] // RFC 3261 section 18.3
 		}
+		m.raw = b
 		m.add("X-Test-Source", from.Remote.AddrPort().String())
 		e.in = append(e.in, m)
 	}
@@ -606,12 +626,20 @@ func (l *fakeLoop) Buffer() []byte {
 // Send takes a datagram: it is checked, compared with the ladder, and put on its way.
 func (l *fakeLoop) Send(to transport.Flow, b []byte) transport.Status {
 	e, n := l.e, l.e.n
+	if len(b) > transport.MaxDatagram {
+		// It outgrew the Buffer, which no datagram can: the loop says so afterwards.
+		n.schedule(0, event{edge: e, loop: l.index, failed: true, from: to, b: slices.Clone(b[:500])})
+		return transport.Queued
+	}
 	if len(b) > 0 && &b[0] != &l.buf[:1][0] && n.err == nil {
 		n.err = fmt.Errorf("%s: Send of bytes that are not in the last Buffer", e.name)
 	}
 	sent := slices.Clone(b)
 	for i := range b {
 		b[i] = 0x55
+	}
+	if e.blocked[n.resolve(to.Remote.AddrPort().String())] {
+		return transport.Backpressure
 	}
 	e.emit(to, sent)
 	for n.err == nil && n.next < len(n.ladder.lines) && n.ladder.lines[n.next].notes.meanwhile {
