@@ -3,7 +3,9 @@ package txn
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"sipedge/transport"
@@ -376,5 +378,92 @@ func TestGrow(t *testing.T) {
 	}
 	if chunks < s.config.MaxRetainedBytes*3/4 {
 		t.Errorf("only %d bytes of %d used", chunks, s.config.MaxRetainedBytes)
+	}
+}
+
+// TestNoTimerIsLost arms contexts on whichever loop holds them, while all loops claim them at random:
+// entries fire while the context is busy, go through its inbox or come again, become stale, are armed
+// anew elsewhere. Each context ends after so many of its own deadlines; one lost, and it never ends.
+func TestNoTimerIsLost(t *testing.T) {
+	const loops, contexts, deadlines = 3, 40, 30
+	s := newTestStore(t, StoreConfig{MaxTransactions: 1000, Loops: loops})
+	var clock, ended atomic.Int64
+	clock.Store(1)
+	for k := range uint64(contexts) {
+		c := held(t, s, k)
+		c.Wait = 1 // its deadline
+		s.Local(0).Arm(c, c.Wait)
+		s.Local(0).Release(c)
+	}
+	s.Local(0).Idle()
+	var wg sync.WaitGroup
+	for me := range loops {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			l, r := s.Local(me), rand.New(rand.NewPCG(5, uint64(me)))
+			// settle does what is due in c and gives it back; false when c has ended.
+			settle := func(c *ResponseContext, now transport.Instant) bool {
+				if now < c.Wait {
+					l.Arm(c, c.Wait)
+					return true
+				}
+				if c.Decision++; c.Decision == deadlines {
+					l.End(c)
+					ended.Add(1)
+					return false
+				}
+				c.Wait = now + transport.Instant(r.Int64N(5e6))
+				l.Arm(c, c.Wait)
+				return true
+			}
+			release := func(c *ResponseContext, now transport.Instant) {
+				for e, more := l.Release(c); more; e, more = l.Release(c) {
+					if e.Kind == EventExpired && l.Fired(c, e.At) && !settle(c, now) {
+						return
+					}
+				}
+			}
+			for turns := 0; ended.Load() < contexts && turns < 300_000; turns++ {
+				now := transport.Instant(clock.Add(2e5))
+				for range 4 {
+					if c, o := l.Match(key(r.Uint64N(contexts))); o == Claimed {
+						if r.IntN(4) == 0 && c.Wait > now { // an earlier deadline than what is armed
+							c.Wait -= (c.Wait - now) / 2
+							l.Arm(c, c.Wait)
+						}
+						runtime.Gosched() // the others find it busy
+						release(c, now)
+					}
+				}
+				for n := 0; n < 100; n++ {
+					ref, at, ok := l.Due(now)
+					if !ok {
+						break
+					}
+					c, o := l.Claim(ref)
+					if o == Busy {
+						o = l.Post(c, &Event{Kind: EventExpired, At: at})
+					}
+					if o == Claimed && (!l.Fired(c, at) || settle(c, now)) {
+						release(c, now)
+					}
+				}
+				if next := l.NextDeadline(); next > now && r.IntN(100) == 0 {
+					clock.Add(int64(next - now)) // sleep
+				}
+				l.Quiesce()
+			}
+			l.Idle()
+		}()
+	}
+	wg.Wait()
+	if ended.Load() != contexts {
+		t.Errorf("%d of %d contexts ended", ended.Load(), contexts)
+	}
+	if st := s.Stats(); st.Posted != st.Handled+st.EndedEvents {
+		t.Errorf("%+v", st)
+	} else {
+		t.Logf("%d timers went through an inbox", st.Posted)
 	}
 }
