@@ -46,6 +46,7 @@ const (
 	ErrVersion                // SIP-Version is not 2.0
 	ErrRequestLine            // method and SIP-Version are there, but something else is wrong in the request line
 	ErrRequestURI             // the Request-URI cannot be read
+	ErrRequestURISize         // the Request-URI is longer than MaxURI
 	ErrHeaderLine             // a header line without a name or without a colon
 	ErrBareCR                 // CR without LF in a header section
 	ErrBareLF                 // LF without CR in a header section
@@ -102,6 +103,8 @@ func (c ErrorCode) Status() uint16 {
 	switch c {
 	case ErrVersion:
 		return 505 // "The server does not support ... the SIP protocol version", section 21.5.6
+	case ErrRequestURISize:
+		return 414 // Request-URI Too Long, section 21.4.12
 	case ErrMessageSize, ErrContentLengthRange:
 		return 513 // Message Too Large, section 21.5.7
 	}

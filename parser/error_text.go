@@ -35,6 +35,7 @@ var errorText = [numErrorCodes]string{
 	ErrVersion:                "unknown SIP version",
 	ErrRequestLine:            "malformed request line",
 	ErrRequestURI:             "malformed Request-URI",
+	ErrRequestURISize:         "Request-URI too long",
 	ErrHeaderLine:             "header line without name or colon",
 	ErrBareCR:                 "bare CR in a header",
 	ErrBareLF:                 "bare LF in a header",

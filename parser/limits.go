@@ -27,6 +27,13 @@ const (
 	// Record-Route need fewer than ten; the rest lets a request shed its own Route lines.
 	MaxEdits = 128
 
+	// MaxURI is the longest URI that is taken apart, in bytes. What goes through by its bytes alone may be longer. Request-URIs and Routes of
+	// real networks stay below 1 KB; RFC 3261 section 21.4.12 has 414 for more than a server is willing to interpret.
+	MaxURI = 8192
+
+	// maxCompared bounds the parameters, and the headers, up to which two URIs are compared each with each.
+	maxCompared = 64
+
 	// maxDigits is the longest run of digits that is read as one number; leading zeros are allowed
 	// (RFC 4475 section 3.1.1.1 has CSeq 0009), and a longer run is a wrong number, not a wrapped one.
 	maxDigits = 20

@@ -29,11 +29,18 @@ func (m *Message) reset() {
 	m.broken = false
 }
 
-// fail notes a fault. The first one stays, but an unreadable one takes the place of an answerable one.
+// fail notes a fault. The first one stays, but an unreadable one takes the place of an answerable one, and one that
+// nobody may overlook that of one in a header that a proxy may have no use for.
 func (m *Message) fail(code ErrorCode, off int) {
-	if m.Err.Code == ErrNone || code < ErrVersion && m.Err.Code >= ErrVersion {
+	if m.Err.Code == ErrNone || code < ErrVersion && m.Err.Code >= ErrVersion || m.Err.Code.ignorable() && !code.ignorable() {
 		m.Err = Error{code, uint32(off)}
 	}
+}
+
+// ignorable tells the faults that a proxy overlooks, in a request (Contact) or in a response, from those that it never does:
+// "Any other components, well-formed or not, SHOULD be ignored" (RFC 3261 section 16.3 step 1).
+func (c ErrorCode) ignorable() bool {
+	return c == ErrContact || c == ErrRoute || c == ErrMaxForwards
 }
 
 // noHeaderEnd says why there is no end of the header section in b.
@@ -458,7 +465,11 @@ func (m *Message) parseRequestLine(b []byte, e int) bool {
 	default:
 		if at, ok := parseURI(b, &m.nt, u, q-1, uriWhole, &m.URI); !ok {
 			m.URI = URI{}
-			m.fail(ErrRequestURI, at)
+			code := ErrRequestURI
+			if q-1-u > MaxURI {
+				code = ErrRequestURISize
+			}
+			m.fail(code, at)
 		} else if !m.URI.Headers.Empty() {
 			// RFC 3261 section 19.1.1, table 1: headers are not allowed in a Request-URI; RFC 4475 section 3.1.2.11
 			m.fail(ErrRequestURI, int(m.URI.Headers.Off)-1)

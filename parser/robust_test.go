@@ -333,6 +333,13 @@ func TestLimits(t *testing.T) {
 		t.Errorf("host %d, branch %d", m.Via.Host.Len, m.Via.Branch.Len)
 	}
 
+	// URIs
+	want(ErrNone, with("OPTIONS sip:"+strings.Repeat("a", MaxURI-4)+" SIP/2.0"))
+	want(ErrRequestURISize, with("OPTIONS sip:"+strings.Repeat("a", MaxURI-3)+" SIP/2.0"))
+	want(ErrNone, with("From: <tel:"+strings.Repeat("1", MaxURI-4)+">"))
+	want(ErrFrom, with("From: <tel:"+strings.Repeat("1", MaxURI-3)+">"))
+	want(ErrTo, with("To: x:"+strings.Repeat("1", MaxURI)))
+
 	// many Vias, in one line and in many
 	want(ErrNone, with("Via: "+strings.TrimSuffix(strings.Repeat("SIP/2.0/UDP h;branch=z9hG4bKx, ", 1500), ", ")))
 	b := with("Via: " + strings.TrimSuffix(strings.Repeat("SIP/2.0/UDP h;branch=z9hG4bKx, ", 1500), ", "))

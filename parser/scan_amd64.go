@@ -2,8 +2,8 @@ package parser
 
 import "github.com/klauspost/cpuid/v2"
 
-// useAVX2 is set once, before anything is parsed; tests switch it to compare the two forms.
-var useAVX2 = cpuid.CPU.Supports(cpuid.AVX2, cpuid.BMI1, cpuid.POPCNT)
+// useAVX2 is set once, before anything is parsed.
+var useAVX2 = haveAVX2()
 
 //go:noescape
 func scanAVX2(b *byte, n int, ends *lineEnds, nt *bitmap) (end int, suspect uint64)
@@ -19,6 +19,14 @@ func scan(b []byte, ends *lineEnds, nt *bitmap) (end int, suspect bool) {
 	end, odd := scanAVX2(&b[0], len(b), ends, nt)
 	return end, odd != 0
 }
+
+// SetPortable has all parsing use the portable form of the scan, or the fastest again. It is for tests that compare the two; not while anything
+// is parsed.
+func SetPortable(on bool) {
+	useAVX2 = !on && haveAVX2()
+}
+
+func haveAVX2() bool { return cpuid.CPU.Supports(cpuid.AVX2, cpuid.BMI1, cpuid.POPCNT) }
 
 // Acceleration names the form of the scan in use.
 func Acceleration() string {

@@ -9,5 +9,8 @@ func scan(b []byte, ends *lineEnds, nt *bitmap) (end int, suspect bool) {
 	return scanPortable(b[:min(len(b), MaxHeaderSection)], ends, nt)
 }
 
+// SetPortable has no effect: there is one form only.
+func SetPortable(bool) {}
+
 // Acceleration names the form of the scan in use.
 func Acceleration() string { return "none" }

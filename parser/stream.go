@@ -83,6 +83,10 @@ func (f *Framer) Next(b []byte, m *Message) (n int, frame Frame) {
 	return int(m.Len), FrameMessage
 }
 
+// Need is the length in bytes of the message at the front, once it is known; 0 before. It is never more than the limit: a
+// buffer made for it is bounded.
+func (f *Framer) Need() int { return int(f.need) }
+
 // more notes that b has no end of the header section yet.
 func (f *Framer) more(b []byte, end int, m *Message) (int, Frame) {
 	if len(b) > MaxHeaderSection || end == tooManyLines {

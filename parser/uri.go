@@ -117,6 +117,8 @@ func parseURI(b []byte, nt *bitmap, s, e int, form uriForm, u *URI) (int, bool) 
 func (u *URI) finish(b []byte, s, p, e int, form uriForm) (int, bool) {
 	u.Whole = span(s, p)
 	switch {
+	case p-s > MaxURI:
+		return s, false
 	case form == uriAngle:
 		return p, p < e && b[p] == '>'
 	case p == e:

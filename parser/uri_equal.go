@@ -1,13 +1,19 @@
 package parser
 
+import "bytes"
+
 // EqualURI compares two URIs by RFC 3261 section 19.1.4. It borrows both; ua is a taken apart, ub is b taken apart.
 // Not transitive: "sip:carol@chicago.com" equals it with ";security=on" and with ";security=off".
 //
-// tel URIs are compared by RFC 3966 section 4, all other schemes byte for byte but for the case of the scheme.
+// tel URIs are compared by RFC 3966 section 4, all other schemes byte for byte but for the case of the scheme, and so are
+// URIs with more than maxCompared parameters or headers.
 func EqualURI(a []byte, ua *URI, b []byte, ub *URI) bool {
 	// "A SIP and SIPS URI are never equivalent."
 	if ua.SchemeIs != ub.SchemeIs {
 		return false
+	}
+	if tooMany(a, ua) || tooMany(b, ub) {
+		return equalOther(ua.Whole.In(a), ub.Whole.In(b))
 	}
 	switch ua.SchemeIs {
 	case SchemeSIP, SchemeSIPS:
@@ -35,6 +41,11 @@ func EqualURI(a []byte, ua *URI, b []byte, ub *URI) bool {
 		headersMatch(a, ua.Headers, b, ub.Headers) && headersMatch(b, ub.Headers, a, ua.Headers)
 }
 
+// tooMany tells whether comparing each with each would take too long.
+func tooMany(b []byte, u *URI) bool {
+	return bytes.Count(u.Params.In(b), []byte(";")) > maxCompared || bytes.Count(u.Headers.In(b), []byte("&")) > maxCompared
+}
+
 // hasPassword tells "user:@host" from "user@host": the colon stands between.
 func hasPassword(u *URI) bool { return u.Password.Off != 0 }
 
@@ -48,9 +59,9 @@ func paramsMatch(a []byte, pa Span, b []byte, pb Span) bool {
 			return true
 		}
 		n := name.In(a)
-		other, found := findURIParam(b, pb, n)
+		found, same := findURIParam(b, pb, n, value.In(a))
 		if found {
-			if !equalEscaped(value.In(a), other.In(b), true) {
+			if !same {
 				return false
 			}
 			continue
@@ -63,17 +74,31 @@ func paramsMatch(a []byte, pa Span, b []byte, pb Span) bool {
 	}
 }
 
-func findURIParam(b []byte, params Span, name []byte) (Span, bool) {
+// findURIParam tells whether a parameter of that name is there, and whether one has that value too. (A name stands once, but a
+// URI where it does not has to equal itself.)
+func findURIParam(b []byte, params Span, name, value []byte) (found, same bool) {
 	w := URIParamsOf(b, params)
 	for {
 		n, v, _, ok := w.Next()
 		if !ok {
-			return Span{}, false
+			return found, false
 		}
 		if equalEscaped(n.In(b), name, true) {
-			return v, true
+			found = true
+			if equalParamValue(name, v.In(b), value) {
+				return true, true
+			}
 		}
 	}
+}
+
+// equalParamValue compares without case; but in tel URIs phone-context "is compared as a host name if it is a 'domainname' or digit by digit
+// if it is 'global-number-digits'" (RFC 3966 section 4), and an extension is a phone number too.
+func equalParamValue(name, a, b []byte) bool {
+	if len(a) > 0 && a[0] == '+' && equalFold(name, "phone-context") || equalFold(name, "ext") {
+		return equalNumber(a, b)
+	}
+	return equalEscaped(a, b, true)
 }
 
 // headersMatch tells whether each header of a stands in b as often: "URI header components are never ignored. Any present header component
@@ -165,18 +190,7 @@ func telParamsMatch(a []byte, pa Span, b []byte, pb Span) bool {
 		if !ok {
 			return true
 		}
-		other, found := findURIParam(b, pb, name.In(a))
-		if !found {
-			return false
-		}
-		v, o := value.In(a), other.In(b)
-		// phone-context "is compared as a host name if it is a 'domainname' or digit by digit if it is 'global-number-digits'";
-		// an extension is a phone number too.
-		if n := name.In(a); len(v) > 0 && v[0] == '+' && equalFold(n, "phone-context") || equalFold(n, "ext") {
-			if !equalNumber(v, o) {
-				return false
-			}
-		} else if !equalEscaped(v, o, true) {
+		if _, same := findURIParam(b, pb, name.In(a), value.In(a)); !same {
 			return false
 		}
 	}

@@ -1,6 +1,7 @@
 package parser
 
 import (
+	"strings"
 	"testing"
 )
 
@@ -113,6 +114,11 @@ func TestEqualURI(t *testing.T) {
 	f("sip:a@b?x=1&x=1&x=2", "sip:a@b?x=1&x=2&x=2", false)
 	f("sip:a@[2001:DB8::1]", "sip:a@[2001:db8::1]", true)
 	f("sip:%00@b", "sip:%00%00@b", false) // RFC 4475 section 3.1.1.4
+
+	f("sip:a@b;x=1;x=2", "sip:a@b;x=2;x=1", true)
+	f("sip:a@b;x=1;x=2", "sip:a@b;x=1", false)
+	f("sip:a@b"+strings.Repeat(";x", 65), "sip:a@b"+strings.Repeat(";x", 65), true)
+	f("sip:a@b"+strings.Repeat(";x", 65), "sip:a@b"+strings.Repeat(";x", 64)+";y", false)
 
 	// RFC 3966 section 4
 	f("tel:+1-201-555-0123", "tel:+12015550123", true)
