@@ -196,6 +196,14 @@ func (w *Worker) start(c *txn.ResponseContext, from *transport.Flow, m *parser.M
 			return fault{statusUnavailable, causeBusy}
 		}
 		source = &from.Remote
+		if c.Flags&flagPatched != 0 {
+			// The edits of a branch, and what routing says, are offsets into the copy that is kept.
+			b, m, source = w.local.Bytes(c.Request), &w.kept, nil
+			parser.Parse(b, m)
+			if f := w.preprocess(m, b, from); f.status != 0 {
+				return f
+			}
+		}
 	}
 	// "The server transaction MUST generate a 100 (Trying) response unless it knows that the TU will generate
 	// a provisional or final response within 200 ms" RFC 3261 section 17.2.1

@@ -88,10 +88,10 @@ func (w *Worker) relayResponse(from *transport.Flow, m *parser.Message, b []byte
 
 // viaFlow is where a response with v as its topmost Via goes: RFC 3261 section 18.2.2, RFC 3581 section 4.
 func (w *Worker) viaFlow(from *transport.Flow, v *parser.Via, b []byte) (to transport.Flow, ok bool) {
-	host := v.Host
+	host, rport := v.Host, v.RPort
 	switch {
-	case !v.Maddr.Empty() && v.RPort.Empty():
-		host = v.Maddr
+	case !v.Maddr.Empty() && !w.cfg.ForceRport && isIP(v.Maddr.In(b)):
+		host, rport = v.Maddr, parser.Span{}
 	case !v.Received.Empty():
 		host = v.Received
 	}
@@ -102,12 +102,17 @@ func (w *Worker) viaFlow(from *transport.Flow, v *parser.Via, b []byte) (to tran
 			return to, false
 		}
 	}
-	if !v.RPort.Empty() {
-		port, ok := parser.ParseUint(v.RPort.In(b), 65535)
+	if !rport.Empty() {
+		port, ok := parser.ParseUint(rport.In(b), 65535)
 		if !ok || port == 0 {
 			return to, false
 		}
 		hop.Port = uint16(port)
 	}
 	return w.core.egress(from, &hop)
+}
+
+func isIP(host []byte) bool {
+	_, ok := parseIP(host)
+	return ok
 }

@@ -12,21 +12,25 @@ import (
 //
 //   - "If the Via header field contains a 'maddr' parameter, the response MUST be forwarded to the
 //     address listed there"
-//   - with "rport", to the source address and port
+//   - with "rport" and no maddr, to the source address and port
 //   - else to the source address and the port of sent-by, 5060 when it has none
 //
 // They leave from the address and port that the request came to.
 func (w *Worker) upstreamFlow(from *transport.Flow, m *parser.Message, b []byte) transport.Flow {
 	f := *from
 	v := &m.Via
-	if v.HasRPort || w.cfg.ForceRport {
+	if w.cfg.ForceRport {
 		return f
 	}
-	f.Remote.Port = orDefault(v.Port)
 	if !v.Maddr.Empty() {
 		if ip, ok := parseIP(v.Maddr.In(b)); ok {
 			f.Remote.IP, f.Remote.Scope = ip, 0
+			f.Remote.Port = orDefault(v.Port)
+			return f
 		}
+	}
+	if !v.HasRPort {
+		f.Remote.Port = orDefault(v.Port)
 	}
 	return f
 }
