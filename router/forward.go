@@ -31,9 +31,14 @@ func (w *Worker) forward(m *parser.Message, b []byte, t *target, from *transport
 	}
 	requestURI := uri.Whole.In(uriBytes)
 	// "If the URI contains any parameters not allowed in a Request-URI, they MUST be removed": headers
-	// (RFC 3261 section 19.1.1, table 1).
+	// and method (RFC 3261 section 19.1.1, table 1).
 	if !uri.Headers.Empty() {
 		requestURI, replaced = requestURI[:int(uri.Headers.Off)-1-int(uri.Whole.Off)], true
+	}
+	if method := methodParam(uriBytes, &uri); !method.Empty() {
+		w.scratch = append(w.scratch[:0], requestURI[:int(method.Off)-int(uri.Whole.Off)]...)
+		w.scratch = append(w.scratch, requestURI[method.End()-int(uri.Whole.Off):]...)
+		requestURI, replaced = w.scratch, true
 	}
 
 	// 6. "If the copy contains a Route header field, the proxy MUST inspect the URI in its first value. If that
@@ -130,6 +135,29 @@ func (w *Worker) forward(m *parser.Message, b []byte, t *target, from *transport
 	}
 	// 9. Content-Length is needed on streams only; a datagram's length is its own.
 	return to, fault{}
+}
+
+// methodParam is the method parameter of a SIP URI with the ';' before it; empty when there is none. "The method
+// parameter MUST NOT be placed in the Request-URI." RFC 3261 section 19.1.5
+func methodParam(b []byte, u *parser.URI) parser.Span {
+	if u.Params.Empty() || u.SchemeIs != parser.SchemeSIP && u.SchemeIs != parser.SchemeSIPS {
+		return parser.Span{}
+	}
+	it := parser.URIParamsOf(b, u.Params)
+	for {
+		name, value, hasValue, ok := it.Next()
+		if !ok {
+			return parser.Span{}
+		}
+		if !parser.EqualFoldString(name.In(b), "method") {
+			continue
+		}
+		end := name.End()
+		if hasValue {
+			end = value.End()
+		}
+		return parser.Span{Off: name.Off - 1, Len: uint16(end-int(name.Off)) + 1}
+	}
 }
 
 // appendBranch appends the branch parameter of the branch in hand. Its second part "MUST depend at least on
