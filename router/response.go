@@ -75,6 +75,12 @@ func (w *Worker) branchResponse(c *txn.ResponseContext, index uint8, m *parser.M
 		w.n.Stray++ // "the method parameter in the CSeq header field matches": RFC 3261 section 17.1.3
 		return
 	}
+	if m.Via.LastValue && m.Lines(parser.HeaderVia) == 1 {
+		// Before the machine takes it for the branch's answer: "If no Via header field values remain in the response, the
+		// response was meant for this element and MUST NOT be forwarded." RFC 3261 section 16.7 step 3
+		w.n.Stray++
+		return
+	}
 	act := br.Main.Step(received(m.Status), w.now, w.timers)
 	if act&txn.SendACK != 0 {
 		w.acknowledge(c, br, m, b)
