@@ -55,6 +55,11 @@ func (w *Worker) preprocess(m *parser.Message, b []byte, from *transport.Flow) f
 			r.values[r.n] = routeValue{v, uint16(line)}
 			r.n++
 		}
+		if vs.Err.Code != 0 {
+			// A list that cannot be read to its end is not followed half: "Any components involved in the remainder of these Request
+			// Validation steps or the Request Forwarding section MUST be well-formed." RFC 3261 section 16.3 step 1
+			return fault{status: statusBadRequest}
+		}
 		r.last = r.n
 	}
 	// "If the Request-URI of the request contains a value this proxy previously placed into a Record-Route
@@ -191,11 +196,20 @@ func (w *Worker) place(m *parser.Message, b []byte, from *transport.Flow) fault 
 // forUs is what we answer to a request for the proxy itself.
 func (w *Worker) forUs(m *parser.Message) fault {
 	if m.Method == parser.MethodOptions {
-		return fault{statusOK, causeFeatures}
+		return optionsForUs(m)
 	}
 	// "If the UAS recognizes but does not support the method of a request, it MUST generate a 405 (Method
 	// Not Allowed) response." RFC 3261 section 8.2.1
 	return fault{statusMethodNotAllowed, causeMethod}
+}
+
+// optionsForUs answers an OPTIONS. "If a UAS does not understand an option-tag listed in a Require header field, it MUST respond
+// by generating a response with status code 420 (Bad Extension)." RFC 3261 section 8.2.2.3; as a UAS we understand none.
+func optionsForUs(m *parser.Message) fault {
+	if m.Has(parser.HeaderRequire) {
+		return fault{statusBadExtension, causeRequire}
+	}
+	return fault{status: statusOK}
 }
 
 // nextHop is --next-hop made ready.

@@ -21,7 +21,7 @@ func (w *Worker) validate(m *parser.Message, b []byte, from *transport.Flow) fau
 	// final recipient and respond per Section 11. Otherwise, the element MUST return a 483".
 	if m.Has(parser.HeaderMaxForwards) && m.MaxForwards == 0 {
 		if m.Method == parser.MethodOptions && w.isOurURI(b, &m.URI, from) {
-			return fault{statusOK, causeFeatures}
+			return optionsForUs(m)
 		}
 		return fault{status: statusTooManyHops}
 	}
