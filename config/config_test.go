@@ -102,8 +102,8 @@ var settingCases = map[string]struct {
 			"sip:gw.example.com:5060;transport=udp;lr": HostPort{"gw.example.com", 5060},
 		},
 		wrong: map[string]string{
-			"192.0.2.10:5060": `must be "sip:" and a host`, "sips:192.0.2.10": "TLS", "sip:bob@192.0.2.10": "without user", "sip:192.0.2.10?a=b": "without user", "tel:+1": `must be "sip:" and a host`,
-			"sip:192.0.2.10;transport=tcp": "transport=tcp", "sip:2001:db8::1": "brackets", "sip:": "and a host", "sip::5060": "no SIP URI", "sip:0.0.0.0": "no address to send to", "sip:192.0.2.10:0": "port 0",
+			"192.0.2.10:5060": `begin with "sip:"`, "sips:192.0.2.10": "TLS", "sip:bob@192.0.2.10": "without user", "sip:192.0.2.10?a=b": "without user", "tel:+1": `begin with "sip:"`,
+			"sip:192.0.2.10;transport=tcp": "transport=tcp", "sip:2001:db8::1": "brackets", "sip:": "no SIP URI", "sip::5060": "no SIP URI", "sip:0.0.0.0": "no address to send to", "sip:192.0.2.10:0": "port 0",
 		},
 	},
 	"mode": {

@@ -27,14 +27,16 @@ func parseNextHop(b []byte) (HostPort, error) {
 	if len(b) > maxNextHop {
 		return HostPort{}, fmt.Errorf("it has more than %d characters", maxNextHop)
 	}
+	switch scheme, _, _ := bytes.Cut(b, []byte(":")); {
+	case bytes.EqualFold(scheme, []byte("sips")):
+		return HostPort{}, errors.New("sips needs TLS, which is not a transport of this version")
+	case !bytes.EqualFold(scheme, []byte("sip")):
+		return HostPort{}, fmt.Errorf("it must begin with %q", "sip:")
+	}
 	var u parser.URI
 	perr := parser.ParseURI(b, parser.Span{Len: uint16(len(b))}, &u)
 	switch {
-	case u.SchemeIs == parser.SchemeSIPS:
-		return HostPort{}, errors.New("sips needs TLS, which is not a transport of this version")
-	case u.SchemeIs != parser.SchemeSIP:
-		return HostPort{}, fmt.Errorf("it must be %q and a host", "sip:")
-	case perr.Code != 0:
+	case perr.Code != 0 || u.SchemeIs != parser.SchemeSIP:
 		return HostPort{}, fmt.Errorf("it is no SIP URI from character %d on (an IPv6 address needs brackets)", perr.Off+1)
 	case u.HasUser || !u.Headers.Empty():
 		return HostPort{}, errors.New("a next hop is a host and a port, without user and headers")
