@@ -78,7 +78,7 @@ func parseAddress(b []byte, nt *bitmap, s, e int, a *Address) (int, bool) {
 				return p, false
 			}
 			if key8(b, int(name.Off), int(name.Len)) == keyTag {
-				if !a.Tag.Empty() {
+				if a.Tag.Off != 0 {
 					return int(name.Off), false // two tags name two dialogs
 				}
 				a.Tag = value

@@ -15,7 +15,7 @@ func (s Span) In(b []byte) []byte { i, j := int(s.Off), int(s.Off)+int(s.Len); r
 // End is the offset behind the last byte of s.
 func (s Span) End() int { return int(s.Off) + int(s.Len) }
 
-// Empty tells whether s has no bytes; a zero Span means "not there".
+// Empty tells whether s has no bytes. A zero Span means "not there"; a part that is there and empty has its offset.
 func (s Span) Empty() bool { return s.Len == 0 }
 
 // Header is one header line, folded lines included.

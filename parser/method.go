@@ -36,8 +36,7 @@ func (m Method) String() string {
 	return ""
 }
 
-// LookupMethod finds the number of a method's name. "The Method token is case-sensitive": RFC 3261
-// section 7.1.
+// LookupMethod finds the number of a method's name. RFC 3261 section 20.16: "The method part of CSeq is case-sensitive."
 func LookupMethod(name []byte) Method {
 	switch len(name) {
 	case 3:

@@ -2,7 +2,7 @@ package parser
 
 // parseParam reads one generic-param of a header field from p, behind its ';': a token, and maybe "=" and a value that is
 // a token, a host or a quoted string; LWS may stand between them. It returns the place behind it and its trailing LWS: a ';', a ',' or e.
-// Values are taken liberally: any run without ';', ',', LWS and quotes.
+// Values are taken liberally: any run without ';', ',', LWS and quotes. Where there is none, value is empty and stands at the name's end.
 func parseParam(b []byte, nt *bitmap, p, e int) (name, value Span, hasValue bool, end int, ok bool) {
 	if p < e && isSpace(b[p]) {
 		p = skipSpace(b, p, e)
@@ -14,7 +14,7 @@ func parseParam(b []byte, nt *bitmap, p, e int) (name, value Span, hasValue bool
 	if q == p {
 		return name, value, false, p, false
 	}
-	name = span(p, q)
+	name, value = span(p, q), span(q, q)
 	if q < e && isSpace(b[q]) {
 		q = skipSpace(b, q, e)
 	}
@@ -106,7 +106,7 @@ func (w *Params) Next() (name, value Span, hasValue, ok bool) {
 			w.fail(p)
 			return
 		}
-		name, w.at = span(p, q), r
+		name, value, w.at = span(p, q), span(q, q), r
 		if q < r {
 			value, hasValue = span(q+1, r), true
 		}

@@ -478,7 +478,7 @@ func (m *Message) parseRequestLine(b []byte, e int) bool {
 	return true
 }
 
-// parseVersion finds the SIP-Version that ends b[p:e], as RFC 3261 section 7.1 has it: "case-insensitive, but implementations MUST send upper-case". It
+// parseVersion finds the SIP-Version that ends b[p:e], RFC 3261 section 7.1: "The SIP-Version string is case-insensitive, but implementations MUST send upper-case." It
 // returns where it ends and starts; -1 if there is none.
 func (m *Message) parseVersion(b []byte, p, e int) (end, start int) {
 	v := trimSpace(b, p, e)

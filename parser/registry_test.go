@@ -34,7 +34,7 @@ func TestMethodRegistry(t *testing.T) {
 		if m := LookupMethod([]byte(name)); m == MethodOther || m.String() != name {
 			t.Errorf("%s is %d %q", name, m, m.String())
 		}
-		// "The Method token is case-sensitive"
+		// the method of a CSeq is case-sensitive, and so is that of the request line
 		for _, other := range []string{strings.ToLower(name), name + "X", name[1:], "X" + name[1:]} {
 			if m := LookupMethod([]byte(other)); m != MethodOther {
 				t.Errorf("%s is taken for %s", other, m)

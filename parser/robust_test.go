@@ -197,7 +197,7 @@ func TestVerdicts(t *testing.T) {
 		"/2.0/UDP host", "SIP//UDP host", "SIP/2.0/ host", "SIP/2.0/UDP;branch=x", "SIP/2.0/UDP host:99999999999999999999999", "\"SIP\"/2.0/UDP host"} {
 		f(ErrVia, with("Via: "+v))
 	}
-	for _, v := range []string{"host x", "host;", "host;;", "host;=x", "host;branch=x;branch=y", "host;rport;rport", "host;received=a;received=b",
+	for _, v := range []string{"host x", "host;", "host;;", "host;=x", "host;branch=x;branch=y", "host;rport;rport", "host;received=a;received=b", "host;received;received=b",
 		"host;maddr=a;maddr=b", "host;ttl=256", "host;ttl=-1", "host;ttl", "host;ttl=1;ttl=1", "host;x=\"y", "host;x=\"y\"z", "host;branch=a b", "host;x<y", "host:5060 5061", "host>", "[::1]x"} {
 		f(ErrViaParams, with("Via: SIP/2.0/UDP "+v))
 	}
@@ -215,7 +215,7 @@ func TestVerdicts(t *testing.T) {
 		code ErrorCode
 	}{{"From", ErrFrom}, {"To", ErrTo}} {
 		for _, v := range []string{"", "x", "<", "<>", "<sip:>", "<sip:a@b", "sip:a@b>", "\"x <sip:a@b>", "\"x\" sip:a@b", "x, y <sip:a@b>", "x;y <sip:a@b>",
-			"<sip:a@b>, <sip:c@d>", "sip:a@b, sip:c@d", "<sip:a@b>x", "<sip:a@b>;", "<sip:a@b>;tag=1;tag=2", "<sip:a@b>;tag=\"", "<sip:a@b >", "< sip:a@b>", "*",
+			"<sip:a@b>, <sip:c@d>", "sip:a@b, sip:c@d", "<sip:a@b>x", "<sip:a@b>;", "<sip:a@b>;tag=1;tag=2", "<sip:a@b>;tag;tag=2", "<sip:a@b>;tag=;tag=2", "<sip:a@b>;tag=\"", "<sip:a@b >", "< sip:a@b>", "*",
 			"<sip:a@b>;tag=a b", "<sip:a@b><sip:c@d>", "\"\\\"<sip:a@b>"} {
 			f(h.code, with(h.name+": "+v))
 		}

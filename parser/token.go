@@ -2,8 +2,8 @@ package parser
 
 import "encoding/binary"
 
-// equalFold tells whether a is s in any case of ASCII. RFC 3261 section 7.3.1: "tokens are always
-// case-insensitive" unless stated otherwise.
+// equalFold tells whether a is s in any case of ASCII. RFC 3261 section 7.3.1: "Tokens are always case-insensitive", unless
+// otherwise stated.
 func equalFold(a []byte, s string) bool {
 	if len(a) != len(s) {
 		return false

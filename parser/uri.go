@@ -11,8 +11,7 @@ type uriForm uint8
 const (
 	uriWhole uriForm = iota // the span is the URI: Request-URI, ParseURI
 	uriAngle                // at '>'
-	uriSpec                 // addr-spec without angle brackets: at ';', ',' or white space, since "any URI parameters
-	// will be ... header parameters" there (RFC 3261 section 20)
+	uriSpec                 // addr-spec without angle brackets: at ';', ',' or white space
 )
 
 // ParseURI takes the URI in s apart. It borrows b. A scheme that is not known is not a fault; SchemeIs
@@ -91,7 +90,8 @@ func parseURI(b []byte, nt *bitmap, s, e int, form uriForm, u *URI) (int, bool) 
 		u.PortSpan, u.Port = span(i, p), uint16(n)
 	}
 
-	// uri-parameters
+	// uri-parameters. "If the URI is not enclosed in angle brackets, any semicolon-delimited parameters are header-parameters, not URI
+	// parameters." RFC 3261 section 20
 	if p < e && b[p] == ';' && form != uriSpec {
 		i = p
 		for p < e && b[p] == ';' {
@@ -195,7 +195,7 @@ func (u *URI) parseParam(b []byte, nt *bitmap, p, e int) (int, bool) {
 	if q == p {
 		return p, false
 	}
-	var v Span
+	v := span(q, q)
 	if q < r {
 		v = span(q+1, r)
 	}
@@ -206,7 +206,7 @@ func (u *URI) parseParam(b []byte, nt *bitmap, p, e int) (int, bool) {
 // 19.1.1: two transports are a fault, not a choice.
 func (u *URI) note(b []byte, p, n int, v Span) bool {
 	keep := func(s *Span) bool {
-		first := s.Empty()
+		first := s.Off == 0
 		*s = v
 		return first
 	}

@@ -121,12 +121,12 @@ func (v *Via) parseParam(b []byte, nt *bitmap, p, e int) (int, bool) {
 		}
 		v.HasRPort, v.RPortName, v.RPort = true, name, value
 	case keyReceived:
-		if !v.Received.Empty() {
+		if v.Received.Off != 0 {
 			return p, false
 		}
 		v.Received = value
 	case keyMaddr:
-		if !v.Maddr.Empty() {
+		if v.Maddr.Off != 0 {
 			return p, false
 		}
 		v.Maddr = value
