@@ -18,11 +18,10 @@ type Ref struct{ Slot, Gen uint32 }
 // constant from Created to End. Everything else belongs to whoever holds the claim.
 type ResponseContext struct {
 	claim uint64 // claim.go
-	link  uint64 // table.go
+	link  uint32 // table.go
+	slot  uint32 // own index; constant
 	hash  uint64 // table.go: which bucket; constant while the context lives
 	check uint64 // table.go: second half of the key; constant while the context lives
-	slot  uint32 // own index; constant
-	inbox uint32 // inbox.go: 1 + index of the first event taken over but not yet handed out; 0: none
 
 	armed transport.Instant // wheel.go: instant of the wheel entry that counts; 0: none
 
@@ -34,6 +33,7 @@ type ResponseContext struct {
 	first    uint32            // branches.go: 1 + index of the first branch; 0: none
 	Wait     transport.Instant // deadline of a suspended decision or of a ring step; 0: none
 
+	inbox    uint32 // inbox.go: 1 + index of the first event taken over but not yet handed out; 0: none
 	Decision uint32 // counts suspensions: an answer to an earlier one is late
 	Status   uint16 // of the last response sent upstream; 0: none
 	Best     uint16 // status of the best final response so far; 0: none

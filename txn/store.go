@@ -14,7 +14,7 @@ type Store struct {
 	branches slab[ClientTransaction]
 	nodes    slab[node]
 	bytes    [numClasses]byteDir
-	buckets  []uint64 // table.go
+	buckets  []uint32 // table.go
 
 	epochs    epochs
 	magazines magazines
@@ -66,9 +66,9 @@ func NewStore(config StoreConfig) *Store {
 	most, loops := uint64(config.MaxTransactions), uint64(config.Loops)
 	s.permits.Store(int64(most))
 	s.permitBatch = uint32(min(max(most/(8*loops), 1), 64))
-	// Half as many buckets as contexts: lists of two at most on average, one in steady state. The
-	// memory is untouched, and costs nothing, until contexts come.
-	s.buckets = make([]uint64, 1<<bits.Len64(max(most/2, 1024)-1))
+	// As many buckets as contexts, to the next power of two: lists of one on average when full, of half
+	// a context in steady state. The memory is untouched, and costs nothing, until contexts come.
+	s.buckets = make([]uint32, 1<<bits.Len64(max(most, 1024)-1))
 
 	s.epochs.now.Store(1)
 	s.epochs.loops = make([]participant, loops)
@@ -130,7 +130,7 @@ func (s *Store) Local(loop int) *Local { return s.locals[loop] }
 type Local struct {
 	store    *Store
 	contexts slab[ResponseContext] // the store's
-	buckets  []uint64              // the store's
+	buckets  []uint32              // the store's
 	loop     int
 
 	announced   uint64 // epoch.go: what participant says

@@ -5,10 +5,11 @@ import "sync/atomic"
 // The table finds contexts by key: a fixed number of buckets, each a list through the contexts
 // themselves (Harris). Every head and every link is one word of the same layout:
 //
-//	bits  0 to 31   1 + slot of the next context; 0: end of the list
-//	bits 32 to 62   tag: the top bits of that context's hash, so that most others are passed over
-//	                without touching them
-//	bit  63         in a link: the context that holds this link is being removed, and the link frozen
+//	bits 0 to 30   1 + slot of the next context; 0: end of the list
+//	bit  31        in a link: the context that holds this link is being removed, and the link frozen
+//
+// There is no hash tag beside the slot: going on from a context touches the cache line with its link,
+// and its key is on the same line. Half the bytes buy twice the buckets, and shorter lists.
 //
 // Legal transitions, all by CAS but the first:
 //
@@ -16,9 +17,9 @@ import "sync/atomic"
 //	head h       -> new context             insert, at the head only; publishes key and claim word.
 //	                                        h is the head that the search for the key began with, so
 //	                                        between search and insert nobody else inserted
-//	link w       -> w with bit 63           by the loop that ended the context (claim.go: end); not if
+//	link w       -> w with bit 31           by the loop that ended the context (claim.go: end); not if
 //	                                        w is 0, which never changes anyway
-//	head or link -> link of its successor   unlink, of a successor whose link has bit 63 or is 0
+//	head or link -> link of its successor   unlink, of a successor whose link has bit 31 or is 0
 //
 // A look-up only reads: it passes over contexts that are being removed and needs no second try for
 // them. A context's slot is reused after a grace period (epoch.go), so the words never mean another
@@ -26,20 +27,17 @@ import "sync/atomic"
 
 // Key is a transaction's key, 128 bits over what RFC 3261 section 17.2.3 compares, made with a secret.
 type Key struct {
-	Hash  uint64 // bucket by the low bits, tag by the high ones
+	Hash  uint64 // the low bits choose the bucket
 	Check uint64
 }
 
-const (
-	removing = 1 << 63
-	tagShift = 33 // of a hash: what is left are the 31 bits of the tag
-)
+const removing = 1 << 31
 
 // Match looks for the context with key k: Claimed, Busy (then also returned, for Post), or Gone.
 func (l *Local) Match(k Key) (*ResponseContext, Outcome) {
 	l.Busy()
 	for {
-		c, w := l.find(atomic.LoadUint64(l.bucket(k.Hash)), k)
+		c, w := l.find(atomic.LoadUint32(l.bucket(k.Hash)), k)
 		if c == nil {
 			return nil, Gone
 		}
@@ -56,7 +54,7 @@ func (l *Local) MatchOrCreate(k Key) (*ResponseContext, Outcome) {
 	var made *ResponseContext
 	bucket := l.bucket(k.Hash)
 	for {
-		head := atomic.LoadUint64(bucket)
+		head := atomic.LoadUint32(bucket)
 		if c, w := l.find(head, k); c != nil {
 			o := tryClaim(c, w)
 			if o == Gone {
@@ -74,7 +72,7 @@ func (l *Local) MatchOrCreate(k Key) (*ResponseContext, Outcome) {
 			}
 		}
 		made.link = head // still private
-		if atomic.CompareAndSwapUint64(bucket, head, k.Hash>>tagShift<<32|uint64(made.slot+1)) {
+		if atomic.CompareAndSwapUint32(bucket, head, made.slot+1) {
 			l.count[countCreated]++
 			return made, Created
 		}
@@ -82,21 +80,20 @@ func (l *Local) MatchOrCreate(k Key) (*ResponseContext, Outcome) {
 }
 
 // bucket is the head of the list for a hash.
-func (l *Local) bucket(hash uint64) *uint64 {
+func (l *Local) bucket(hash uint64) *uint32 {
 	return &l.buckets[hash&uint64(len(l.buckets)-1)]
 }
 
 // find walks a list from the word at on to the live context with key k; w is its claim word.
-func (l *Local) find(at uint64, k Key) (c *ResponseContext, w uint64) {
-	tag := k.Hash >> tagShift
-	for uint32(at) != 0 {
-		c := l.contexts.at(uint32(at) - 1)
-		if at<<1>>33 == tag && c.hash == k.Hash && c.check == k.Check {
+func (l *Local) find(at uint32, k Key) (c *ResponseContext, w uint64) {
+	for at != 0 {
+		c := l.contexts.at(at - 1)
+		if c.hash == k.Hash && c.check == k.Check {
 			if w := atomic.LoadUint64(&c.claim); w&liveBit != 0 {
 				return c, w
 			}
 		}
-		at = atomic.LoadUint64(&c.link)
+		at = atomic.LoadUint32(&c.link) &^ removing
 	}
 	return nil, 0
 }
@@ -161,12 +158,12 @@ func (l *Local) takePermits() bool {
 func (l *Local) remove(c *ResponseContext) {
 	// The mark keeps the link from changing while it is copied to the place before. A link that ends
 	// the list needs none: nobody ever inserts behind c.
-	link := atomic.LoadUint64(&c.link)
-	for link != 0 && !atomic.CompareAndSwapUint64(&c.link, link, link|removing) {
-		link = atomic.LoadUint64(&c.link)
+	link := atomic.LoadUint32(&c.link)
+	for link != 0 && !atomic.CompareAndSwapUint32(&c.link, link, link|removing) {
+		link = atomic.LoadUint32(&c.link)
 	}
 	bucket := l.bucket(c.hash)
-	if at := atomic.LoadUint64(bucket); uint32(at) == c.slot+1 && atomic.CompareAndSwapUint64(bucket, at, link) {
+	if at := c.slot + 1; atomic.LoadUint32(bucket) == at && atomic.CompareAndSwapUint32(bucket, at, link) {
 		return
 	}
 	for !l.unlink(c, bucket) {
@@ -175,22 +172,22 @@ func (l *Local) remove(c *ResponseContext) {
 
 // unlink walks the list once and unlinks c and what else is being removed on the way to it. True: c
 // is not in the list any more, by this loop's doing or another's.
-func (l *Local) unlink(c *ResponseContext, before *uint64) bool {
+func (l *Local) unlink(c *ResponseContext, before *uint32) bool {
 	for {
-		at := atomic.LoadUint64(before)
+		at := atomic.LoadUint32(before)
 		if at&removing != 0 {
 			return false // the context before is being removed too: begin again and unlink it first
 		}
-		if uint32(at) == 0 {
+		if at == 0 {
 			return true
 		}
-		here := l.contexts.at(uint32(at) - 1)
-		next := atomic.LoadUint64(&here.link)
+		here := l.contexts.at(at - 1)
+		next := atomic.LoadUint32(&here.link)
 		if here != c && next&removing == 0 {
 			before = &here.link
 			continue
 		}
-		if !atomic.CompareAndSwapUint64(before, at, next&^removing) {
+		if !atomic.CompareAndSwapUint32(before, at, next&^removing) {
 			return false
 		}
 		if here == c {
