@@ -125,7 +125,7 @@ func (e *edge) checkBranch(branch string, m *message, to string, b []byte) error
 		if !bytes.Equal(first.bytes(), b) {
 			return fmt.Errorf("branch %s was used before, for %s", branch, first.line())
 		}
-	} else if f := first.method(); f != "INVITE" && f != method || first.get("Call-ID") != m.get("Call-ID") {
+	} else if f := first.method(); f != "INVITE" && f != "ACK" && f != "CANCEL" || first.get("Call-ID") != m.get("Call-ID") {
 		return fmt.Errorf("branch %s belongs to %s", branch, first.line())
 	}
 	if e.stateless {

@@ -3,8 +3,10 @@ package router_test
 import (
 	"flag"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -105,6 +107,48 @@ import (
 var update = flag.Bool("update", false, "rewrite the edge's lines of the ladders")
 
 func TestLadders(t *testing.T) {
+	for name, path := range ladders(t) {
+		t.Run(name, func(t *testing.T) {
+			l, text := openLadder(t, path)
+			n := newNetwork(l, *update, startRouter)
+			defer n.close()
+			err := n.run()
+			if *update {
+				if now := l.String(); now != text {
+					if err := os.WriteFile(path, []byte(now), 0o644); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if err != nil {
+				t.Fatalf("%s:%v", path, err)
+			}
+		})
+	}
+}
+
+// TestLaddersOnThreeLoops plays each ladder once more with every packet coming to another loop than the one before: nobody
+// outside may notice.
+func TestLaddersOnThreeLoops(t *testing.T) {
+	for name, path := range ladders(t) {
+		l, _ := openLadder(t, path)
+		if slices.ContainsFunc(l.settings, func(s setting) bool { return s.words[0] == "loops" || s.words[0] == "max-transactions" }) {
+			continue // it is about a certain number of loops, or of transactions of one loop
+		}
+		t.Run(name, func(t *testing.T) {
+			l.spreadOver(3)
+			n := newNetwork(l, false, startRouter)
+			n.spread = true
+			defer n.close()
+			if err := n.run(); err != nil {
+				t.Fatalf("%s:%v", path, err)
+			}
+		})
+	}
+}
+
+// ladders is the name and path of each ladder there is, in order.
+func ladders(t *testing.T) iter.Seq2[string, string] {
 	root := filepath.Join("testdata", "ladders")
 	var files []string
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -119,30 +163,24 @@ func TestLadders(t *testing.T) {
 	if len(files) == 0 {
 		t.Fatal("no ladders under", root)
 	}
-	for _, path := range files {
-		name, _ := filepath.Rel(root, strings.TrimSuffix(path, ".txt"))
-		t.Run(filepath.ToSlash(name), func(t *testing.T) {
-			text, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
+	return func(yield func(name, path string) bool) {
+		for _, path := range files {
+			name, _ := filepath.Rel(root, strings.TrimSuffix(path, ".txt"))
+			if !yield(filepath.ToSlash(name), path) {
+				return
 			}
-			l, err := readLadder(string(text))
-			if err != nil {
-				t.Fatalf("%s: %v", path, err)
-			}
-			n := newNetwork(l, *update, startRouter)
-			defer n.close()
-			err = n.run()
-			if *update {
-				if now := l.String(); now != string(text) {
-					if err := os.WriteFile(path, []byte(now), 0o644); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
-			if err != nil {
-				t.Fatalf("%s:%v", path, err)
-			}
-		})
+		}
 	}
+}
+
+func openLadder(t *testing.T, path string) (*ladder, string) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := readLadder(string(text))
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return l, string(text)
 }

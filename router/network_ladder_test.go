@@ -44,6 +44,8 @@ func (n *network) clock() time.Duration {
 type network struct {
 	ladder *ladder
 	update bool
+	spread bool // every input comes to the next loop
+	turn   int
 	base   transport.Instant // time zero of the ladder
 	now    transport.Instant
 	actors map[string]*actor
@@ -53,6 +55,8 @@ type network struct {
 	next   int            // the line that comes next
 	out    []*line        // what happened, for -update
 	carry  []string       // comments of dropped lines
+	faults func(*line)    // random_ladder_test.go: puts faults on what an edge sends
+	watch  func(e *edge, in bool, m *message)
 	err    error
 }
 
@@ -115,6 +119,19 @@ func newNetwork(l *ladder, update bool, start func(*edge, []setting) error) *net
 	n.now = n.base
 	n.err = n.setUp(start)
 	return n
+}
+
+// spreadOver makes a ladder that is written for one loop run on several.
+func (l *ladder) spreadOver(loops int) {
+	names := map[string]bool{"edge": true}
+	for _, x := range l.lines {
+		names[x.from], names[x.to] = true, true
+	}
+	for name := range names {
+		if strings.HasPrefix(name, "edge") {
+			l.settings = append(l.settings, setting{0, []string{name, "loops", strconv.Itoa(loops)}})
+		}
+	}
 }
 
 func (n *network) setUp(start func(*edge, []setting) error) error {
@@ -507,7 +524,7 @@ func (n *network) perform(l *line, meanwhile bool) {
 			return
 		}
 		b := slices.Clone(sent[len(sent)-1])
-		loop := e.loops[l.notes.loop]
+		loop := e.loops[n.loop(e, l)]
 		loop.enter(func() {
 			loop.handler.SendFailed(a.flow(e), b[:min(len(b), 500)], transport.Unreachable, n.now)
 		})
@@ -548,10 +565,19 @@ func (n *network) perform(l *line, meanwhile bool) {
 	if l.notes.lost {
 		return
 	}
-	n.schedule(l.notes.late, event{edge: e, loop: l.notes.loop, from: a.flow(e), b: b})
+	n.schedule(l.notes.late, event{edge: e, loop: n.loop(e, l), from: a.flow(e), b: b})
 	if l.notes.twice {
-		n.schedule(l.notes.late, event{edge: e, loop: l.notes.loop, from: a.flow(e), b: b})
+		n.schedule(l.notes.late, event{edge: e, loop: n.loop(e, l), from: a.flow(e), b: b})
 	}
+}
+
+// loop is where a packet comes in.
+func (n *network) loop(e *edge, l *line) int {
+	if !n.spread {
+		return l.notes.loop
+	}
+	n.turn++
+	return n.turn % len(e.loops)
 }
 
 // flow is the way from the actor to the edge: it comes to the edge's first listener of the same address family.
@@ -578,6 +604,9 @@ func (e *edge) receive(loop int, from transport.Flow, b []byte) {
 		m.raw = b
 		m.add("X-Test-Source", from.Remote.AddrPort().String())
 		e.in = append(e.in, m)
+		if e.n.watch != nil {
+			e.n.watch(e, true, m)
+		}
 	}
 	l := e.loops[loop]
 	borrowed := slices.Clone(b)
@@ -679,7 +708,9 @@ func (e *edge) emit(to transport.Flow, b []byte) {
 		return
 	}
 	e.sent[dest] = append(e.sent[dest], b)
-
+	if n.watch != nil {
+		n.watch(e, false, m)
+	}
 	l := n.expect(is)
 	if l == nil {
 		return
@@ -706,9 +737,14 @@ func (e *edge) emit(to transport.Flow, b []byte) {
 		ev.to.learn(m) // at once: an actor's lines may come while the edge is still at it
 		return
 	}
-	n.schedule(l.notes.late, ev)
-	if l.notes.twice {
+	for range 2 {
+		if ev.edge != nil {
+			ev.loop = n.loop(ev.edge, l)
+		}
 		n.schedule(l.notes.late, ev)
+		if !l.notes.twice {
+			break
+		}
 	}
 }
 
@@ -727,6 +763,9 @@ func (n *network) expect(is *line) *line {
 			}
 		}
 		is.before, n.carry = n.carry, nil
+		if n.faults != nil {
+			n.faults(is)
+		}
 		n.out = append(n.out, is)
 		return is
 	}
