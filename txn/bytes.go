@@ -79,7 +79,11 @@ func (l *Local) Drop(h *Bytes) {
 	}
 	*h = Bytes{} // first: if anything below panics, nothing is given up twice
 	if poisoning {
-		poison(l.span(ref))
+		b := l.span(ref)
+		if poisoned(b) {
+			panic("txn: bytes dropped twice")
+		}
+		poison(b)
 	}
 	l.dropSpan(ref)
 }

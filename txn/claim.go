@@ -88,6 +88,9 @@ func tryClaim(c *ResponseContext, w uint64) Outcome {
 func (l *Local) Release(c *ResponseContext) (e *Event, more bool) {
 	for c.inbox == 0 {
 		w := atomic.LoadUint64(&c.claim)
+		if w&claimedBit == 0 {
+			panic("txn: Release of a context that is not claimed")
+		}
 		if w&headMask == 0 {
 			if atomic.CompareAndSwapUint64(&c.claim, w, w>>genShift<<genShift) {
 				return nil, false
@@ -127,6 +130,9 @@ func (l *Local) Poison(c *ResponseContext) {
 func (l *Local) end(c *ResponseContext) {
 	for {
 		w := atomic.LoadUint64(&c.claim)
+		if w&claimedBit == 0 {
+			panic("txn: End of a context that is not claimed")
+		}
 		next := (w>>genShift + 1) << genShift // wraps to 0, which is even, as it should be
 		if atomic.CompareAndSwapUint64(&c.claim, w, next) {
 			if head := uint32(w & headMask); c.inbox|head != 0 {

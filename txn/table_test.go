@@ -86,3 +86,20 @@ func TestFull(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// TestReleaseAndEndWantTheClaim: a second End would let the slot live twice.
+func TestReleaseAndEndWantTheClaim(t *testing.T) {
+	l := newTestStore(t, StoreConfig{MaxTransactions: 100}).Local(0)
+	for _, f := range []func(*ResponseContext){func(c *ResponseContext) { l.Release(c) }, l.End} {
+		c, _ := l.MatchOrCreate(key(1))
+		l.End(c)
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("accepted without the claim")
+				}
+			}()
+			f(c)
+		}()
+	}
+}
