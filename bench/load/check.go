@@ -213,7 +213,7 @@ func (g *generator) ourVia(c *call, via []byte, letter byte) bool {
 }
 
 // sameButForHops compares two messages line by line, leaving out what a proxy adds, removes or
-// counts: Via, Record-Route, Route and Max-Forwards. All else must be the same bytes in the same order.
+// counts: Via, Record-Route, Route, Max-Forwards and, by RFC 5393, Max-Breadth. All else must be the same bytes in the same order.
 func sameButForHops(sent, got []byte) bool {
 	for {
 		a, restA := nextKept(sent)
@@ -237,7 +237,7 @@ func nextKept(b []byte) (line, rest []byte) {
 			name = line[:i]
 		}
 		switch string(name) {
-		case "Via", "v", "Record-Route", "Route", "Max-Forwards":
+		case "Via", "v", "Record-Route", "Route", "Max-Forwards", "Max-Breadth":
 			continue
 		}
 		return line, b

@@ -303,6 +303,12 @@ func (p *Proxy) Drops() uint64 {
 	return drops
 }
 
+// Bound reports whether somebody has bound the UDP address.
+func Bound(a netip.AddrPort) bool {
+	_, _, ok := udpRow(a)
+	return ok
+}
+
 // udpRow sums the rows of /proc/net/udp for one local address; several sockets may share it.
 func udpRow(a netip.AddrPort) (drops uint64, sockets int, ok bool) {
 	f, err := os.Open("/proc/net/udp")
