@@ -48,7 +48,7 @@ const (
 	chunkShift = 11
 	chunkSlots = 1 << chunkShift
 
-	// aheadShare: beyond one chunk the grower keeps a 64th of what is in use free; with 4 million
+	// aheadShare: beyond a few chunks the grower keeps a 64th of what is in use free; with 4 million
 	// contexts that is most of a second at 80,000 new ones a second, and 5 bytes on each.
 	aheadShare = 64
 

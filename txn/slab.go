@@ -64,9 +64,10 @@ func (p *pool) carve() (lo, hi uint32) {
 	}
 }
 
-// ahead is how many slots should be ready beyond those in use.
+// ahead is how many slots should be ready beyond those in use: one chunk, some more while a young
+// process may still be growing fast, and a small share of a large store.
 func (p *pool) ahead(used uint64) uint64 {
-	return min(p.chunk+used/aheadShare, p.limit-min(used, p.limit))
+	return min(p.chunk+min(used/8, 8*p.chunk)+used/aheadShare, p.limit-min(used, p.limit))
 }
 
 // ask tells the grower that p needs room. Never blocks: when the channel is full the grower is
