@@ -72,7 +72,7 @@ func (e *Edits) AppendTo(dst, src []byte, end int) []byte { return e.AppendRange
 // AppendRange is AppendTo for src[from:end]; no edit may lie before from.
 func (e *Edits) AppendRange(dst, src []byte, from, end int) []byte {
 	src = src[:min(end, len(src))]
-	at := from
+	at := min(from, len(src))
 	for i := range e.n {
 		x := &e.edit[i]
 		dst, at = appendEdit(dst, src, at, int(x.at), int(x.n), e.Text[x.text:x.text+x.length])
