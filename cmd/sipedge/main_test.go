@@ -13,7 +13,7 @@ import (
 	"sipedge/transport/batch"
 )
 
-var backends = []string{"batch"}
+var backends = []string{"batch", "gnet"}
 
 // With nothing given but where to listen, OPTIONS is answered, by both backends.
 func TestServesAndEnds(t *testing.T) {
@@ -106,6 +106,7 @@ func TestDrainWaitsForCalls(t *testing.T) {
 	alice.receive("SIP/2.0 100 ")
 	invite := bob.receive("INVITE ")
 	bob.edge = alice.edge
+	e.waitMetric("sipedge_transactions_begun_total 1")
 
 	e.signal(syscall.SIGTERM)
 	e.waitLog("draining")
@@ -143,6 +144,7 @@ func TestDrainEnds(t *testing.T) {
 	alice := newPhone(t, e.udp[0])
 	alice.request("INVITE", "sip:bob@"+e.udp[0], "call")
 	bob.receive("INVITE ")
+	e.waitMetric("sipedge_transactions_begun_total 1")
 	e.signal(syscall.SIGTERM)
 	if s := e.status(); s != 0 {
 		t.Errorf("exit status %d", s)
@@ -158,6 +160,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	alice := newPhone(t, e.udp[0])
 	alice.request("INVITE", "sip:bob@"+e.udp[0], "call")
 	bob.receive("INVITE ")
+	e.waitMetric("sipedge_transactions_begun_total 1")
 	e.signal(syscall.SIGTERM)
 	e.waitLog("draining")
 	e.signal(syscall.SIGTERM)
@@ -297,7 +300,7 @@ func TestHelp(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	status, text, stderr := once(t, []string{"SIPEDGE_UDP_IO=gnet", "SIPEDGE_LOOPS=3"}, "version")
-	if missing := lacks(text, "v9.8.7", runtime.Version(), runtime.GOARCH, "features ", "gnet", "3 loops"); status != 0 || missing != nil || stderr != "" {
+	if missing := lacks(text, "v9.8.7", runtime.Version(), runtime.GOARCH, "features ", "parser   "+scanForm()+"\n", "gnet", "3 loops"); status != 0 || missing != nil || stderr != "" {
 		t.Errorf("status %d, %q lacks %q, stderr %q", status, text, missing, stderr)
 	}
 }

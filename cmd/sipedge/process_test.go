@@ -196,6 +196,19 @@ func (e *edge) get(path string) (status int, text string) {
 	return resp.StatusCode, string(b)
 }
 
+// waitMetric waits until /metrics has that line; counters become visible some milliseconds late.
+func (e *edge) waitMetric(line string) {
+	e.t.Helper()
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		if _, text := e.get("/metrics"); strings.Contains(text, "\n"+line+"\n") {
+			return
+		}
+		if time.Now().After(end) {
+			e.t.Fatalf("/metrics never has %q", line)
+		}
+	}
+}
+
 // once runs the binary to its end.
 func once(t *testing.T, env []string, args ...string) (status int, stdout, stderr string) {
 	t.Helper()

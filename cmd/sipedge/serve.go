@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -19,6 +18,7 @@ import (
 	"sipedge/router"
 	"sipedge/transport"
 	"sipedge/transport/batch"
+	"sipedge/transport/gnetudp"
 	"sipedge/txn"
 )
 
@@ -179,7 +179,7 @@ func openEngine(cfg *config.Config, log *zap.Logger, panics *panicLog) (transpor
 		tc.Listeners = append(tc.Listeners, l.Addr)
 	}
 	if cfg.UDPIO == config.Gnet {
-		return nil, errors.New("--udp-io gnet: this build has only batch")
+		return gnetudp.Open(tc)
 	}
 	return batch.Open(tc)
 }
@@ -231,8 +231,8 @@ func (p *proxy) run(cfg *config.Config, log *zap.Logger, signals <-chan os.Signa
 		log.Sync()
 		os.Exit(exitFailed)
 	}()
-	p.service.Drain()
 	p.core.Drain()
+	p.service.Drain()
 	left := p.drain(cfg.Drain)
 	p.engine.Stop()
 	select {

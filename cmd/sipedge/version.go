@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"sipedge/config"
+	"sipedge/parser"
 )
 
 // version is set by the linker (see Makefile).
@@ -50,14 +51,25 @@ func printVersion(w io.Writer, cfg *config.Config) {
 	fmt.Fprintf(w, "go       %s %s/%s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	fmt.Fprintf(w, "cpu      %s, %d for this process\n", cpuid.CPU.BrandName, runtime.NumCPU())
 	fmt.Fprintf(w, "features %s\n", strings.Join(features(), " "))
+	fmt.Fprintf(w, "parser   %s\n", scanForm())
 	fmt.Fprintf(w, "udp-io   %s, %d loops\n", cfg.UDPIO, cfg.Loops)
+}
+
+// scanForm is how the parser looks for delimiters here.
+func scanForm() string {
+	if a := parser.Acceleration(); a != "none" {
+		return a
+	}
+	return "portable"
 }
 
 // features are those of this CPU that something in this binary uses when they are there.
 func features() (names []string) {
-	for _, f := range []cpuid.FeatureID{
-		cpuid.AESNI, cpuid.AESARM, // crypto/aes: the MAC of each Via branch
-	} {
+	used := []cpuid.FeatureID{cpuid.AESNI, cpuid.AESARM} // crypto/aes: the MAC of each Via branch
+	if parser.Acceleration() == "avx2" {
+		used = append(used, cpuid.AVX2, cpuid.BMI1, cpuid.POPCNT)
+	}
+	for _, f := range used {
 		if cpuid.CPU.Supports(f) {
 			names = append(names, f.String())
 		}
