@@ -305,73 +305,58 @@ func (m *Message) failFrame(code ErrorCode, off int) {
 	m.fail(code, off)
 }
 
-// findControls looks for bare CR, bare LF and NUL in the header section and says how bad the first is.
+// findControls looks for bare CR, bare LF and NUL in the header section and says how bad the worst is: those that an
+// answer would carry on make the message unreadable. One walk, whatever the bytes are.
 func (m *Message) findControls(b []byte, end int) {
-	for i, c := range b[:end] {
-		code := ErrNone
-		switch {
-		case c == 0 && !m.quotedPair(b, i):
-			code = ErrNUL
-		case c == '\r' && b[i+1] != '\n':
-			code = ErrBareCR
-		case c == '\n' && (i == 0 || b[i-1] != '\r'):
-			code = ErrBareLF
-		}
-		if code != ErrNone {
-			m.fail(m.controlIn(i, code), i)
-			if code != ErrNUL {
-				m.broken = true // another reader sees other lines
-			}
+	lines := end
+	if m.count > 0 {
+		lines = int(m.headers[0].Name.Off)
+	}
+	for i := range lines {
+		if control(b, i) != ErrNone {
+			m.broken = true
+			m.fail(ErrStartLineControl, i)
 			return
+		}
+	}
+	for n := range int(m.count) {
+		s, value := m.LineSpan(n), int(m.headers[n].Value.Off)
+		quoted := false
+		for i := int(s.Off); i < s.End(); i++ {
+			code := control(b, i)
+			switch {
+			case code == ErrNone && b[i] == '"' && i >= value:
+				quoted = !quoted
+			case code == ErrNone && b[i] == '\\' && quoted && i+1 < s.End() && b[i+1] != '\r' && b[i+1] != '\n':
+				i++ // "quoted-pair = "\" (%x00-09 / %x0B-0C / %x0E-7F)", so a NUL may stand here
+			case code != ErrNone:
+				m.broken = m.broken || code != ErrNUL // another reader sees other lines
+				// A bare LF is taken for a line end, so no value that an answer copies holds one.
+				if code != ErrBareLF && copied>>m.headers[n].ID&1 != 0 {
+					m.fail(ErrCopiedControl, i)
+					return
+				}
+				m.fail(code, i)
+			}
 		}
 	}
 }
 
-// quotedPair tells whether b[i] stands behind a backslash in a quoted string of its header line: "quoted-pair = "\"
-// (%x00-09 / %x0B-0C / %x0E-7F)", so a NUL may.
-func (m *Message) quotedPair(b []byte, i int) bool {
-	quoted := false
-	for n := range int(m.count) {
-		s := m.headers[n].Value
-		if i < int(s.Off) || i >= s.End() {
-			continue
-		}
-		for p := int(s.Off); p < i; p++ {
-			switch {
-			case b[p] == '"':
-				quoted = !quoted
-			case b[p] == '\\' && quoted:
-				if p++; p == i {
-					return true
-				}
-			}
-		}
+// control tells whether b[i] is a CR without LF, an LF without CR, or a NUL. A line end follows.
+func control(b []byte, i int) ErrorCode {
+	switch c := b[i]; {
+	case c == 0:
+		return ErrNUL
+	case c == '\r' && b[i+1] != '\n':
+		return ErrBareCR
+	case c == '\n' && (i == 0 || b[i-1] != '\r'):
+		return ErrBareLF
 	}
-	return false
+	return ErrNone
 }
 
 // Headers that a response copies from the request, RFC 3261 section 8.2.6 (Record-Route: 12.1.1).
 const copied = 1<<HeaderVia | 1<<HeaderFrom | 1<<HeaderTo | 1<<HeaderCallID | 1<<HeaderCSeq | 1<<HeaderTimestamp | 1<<HeaderRecordRoute
-
-// controlIn is code, or its unreadable twin if byte i stands where an answer would carry it on. A bare LF is taken
-// for a line end, so no value holds one.
-func (m *Message) controlIn(i int, code ErrorCode) ErrorCode {
-	if m.count == 0 || i < int(m.headers[0].Name.Off) {
-		return ErrStartLineControl
-	}
-	if code == ErrBareLF {
-		return code
-	}
-	for n := range int(m.count) {
-		if s := m.LineSpan(n); i >= int(s.Off) && i < s.End() {
-			if copied>>m.headers[n].ID&1 != 0 {
-				return ErrCopiedControl
-			}
-			break
-		}
-	}
-	return code
-}
 
 // parseStartLine returns the offset of the first header line, or -1 for what cannot be read.
 func (m *Message) parseStartLine(b []byte, end int) int {
