@@ -146,14 +146,6 @@ func (w *Worker) stripMaddr(m *parser.Message, b []byte, from *transport.Flow) {
 	}
 }
 
-// requestURI is the Request-URI after preprocessing.
-func (r *routing) requestURI(m *parser.Message, b []byte) []byte {
-	if r.replaced {
-		return r.text
-	}
-	return m.RequestURI.In(b)
-}
-
 // place is the static order of RFC 3261 section 16.5 for this proxy. It fills w.targets or says with
 // what to answer.
 //
