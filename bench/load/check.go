@@ -19,9 +19,9 @@ func (g *generator) same(t template, c *call, got []byte) bool {
 func (g *generator) checkRequest(c *call, number int, from *sockaddr, b []byte) reason {
 	v, st := &g.v, g.styles[c.style]
 	direct := false
-	if *from != g.proxy {
+	if *from != g.proxy && !g.Floor {
 		// Without Record-Route, what follows the 200 goes from end to end.
-		if g.Floor || from.port() != g.uac[c.uacSocket].local.Port() || c.routeLen > 0 || (v.method != mACK && v.method != mBYE) {
+		if from.port() != g.uac[c.uacSocket].local.Port() || c.routeLen > 0 || (v.method != mACK && v.method != mBYE) {
 			return wrongSource
 		}
 		direct = true
