@@ -100,7 +100,9 @@ func (m *Message) parse(b []byte, end int, suspect, stream bool) {
 func (m *Message) indexHeaders(b []byte, p, end int) bool {
 	h := end - 1 // the empty line
 	k := 1       // ends[k] is the end of the line at hand
-	for n := 0; p < h; n++ {
+	n := 0
+	seen := uint64(0) // kept out of m, so that a line need not wait for the store of the one before
+	for ; p < h; n++ {
 		if n == MaxHeaderLines {
 			m.fail(ErrHeaderLines, p)
 			return false
@@ -118,13 +120,11 @@ func (m *Message) indexHeaders(b []byte, p, end int) bool {
 		v := colon + 1
 		if b[colon] != ':' || c == p {
 			m.fail(ErrHeaderLine, p)
-			v, c, colon = p, p, p
+			v, c = p, p
+		} else if p+8 <= len(b) {
+			id = lookupHeader(b, p, c-p)
 		} else {
-			if p+8 <= len(b) {
-				id = lookupHeader(b, p, c-p)
-			} else {
-				id = LookupHeader(b[p:c])
-			}
+			id = LookupHeader(b[p:c])
 		}
 		// a line goes on where the next one starts with white space
 		e := int(m.ends[k])
@@ -132,16 +132,22 @@ func (m *Message) indexHeaders(b []byte, p, end int) bool {
 			e = int(m.ends[k])
 		}
 		next := e + 1
-		for v < e && isSpace(b[v]) {
+		if b[v] == ' ' { // as nearly all send it
 			v++
 		}
-		for e > v && isSpace(b[e-1]) {
+		for v < e && b[v] <= ' ' && isSpace(b[v]) {
+			v++
+		}
+		if e > v && b[e-1] == '\r' {
+			e--
+		}
+		for e > v && b[e-1] <= ' ' && isSpace(b[e-1]) {
 			e--
 		}
 		m.headers[n] = Header{Name: span(p, c), Value: span(v, e), ID: id}
 		bit := uint64(1) << (id & 63)
-		if m.seen&bit == 0 {
-			m.seen |= bit
+		if seen&bit == 0 {
+			seen |= bit
 			m.first[id&63], m.lines[id&63] = uint16(n), 1
 		} else {
 			m.lines[id&63]++
@@ -154,9 +160,9 @@ func (m *Message) indexHeaders(b []byte, p, end int) bool {
 				m.fail(code, p)
 			}
 		}
-		m.count = uint16(n + 1)
 		p = next
 	}
+	m.seen, m.count = seen, uint16(n)
 	if k+1 > MaxLineEnds { // the empty line counts too
 		m.fail(ErrHeaderLines, int(m.ends[MaxLineEnds]))
 		return false
@@ -305,58 +311,58 @@ func (m *Message) failFrame(code ErrorCode, off int) {
 	m.fail(code, off)
 }
 
-// findControls looks for bare CR, bare LF and NUL in the header section and says how bad the worst is: those that an
-// answer would carry on make the message unreadable. One walk, whatever the bytes are.
-func (m *Message) findControls(b []byte, end int) {
-	lines := end
-	if m.count > 0 {
-		lines = int(m.headers[0].Name.Off)
-	}
-	for i := range lines {
-		if control(b, i) != ErrNone {
-			m.broken = true
-			m.fail(ErrStartLineControl, i)
-			return
-		}
-	}
-	for n := range int(m.count) {
-		s, value := m.LineSpan(n), int(m.headers[n].Value.Off)
-		quoted := false
-		for i := int(s.Off); i < s.End(); i++ {
-			code := control(b, i)
-			switch {
-			case code == ErrNone && b[i] == '"' && i >= value:
-				quoted = !quoted
-			case code == ErrNone && b[i] == '\\' && quoted && i+1 < s.End() && b[i+1] != '\r' && b[i+1] != '\n':
-				i++ // "quoted-pair = "\" (%x00-09 / %x0B-0C / %x0E-7F)", so a NUL may stand here
-			case code != ErrNone:
-				m.broken = m.broken || code != ErrNUL // another reader sees other lines
-				// A bare LF is taken for a line end, so no value that an answer copies holds one.
-				if code != ErrBareLF && copied>>m.headers[n].ID&1 != 0 {
-					m.fail(ErrCopiedControl, i)
-					return
-				}
-				m.fail(code, i)
-			}
-		}
-	}
-}
-
-// control tells whether b[i] is a CR without LF, an LF without CR, or a NUL. A line end follows.
-func control(b []byte, i int) ErrorCode {
-	switch c := b[i]; {
-	case c == 0:
-		return ErrNUL
-	case c == '\r' && b[i+1] != '\n':
-		return ErrBareCR
-	case c == '\n' && (i == 0 || b[i-1] != '\r'):
-		return ErrBareLF
-	}
-	return ErrNone
-}
-
 // Headers that a response copies from the request, RFC 3261 section 8.2.6 (Record-Route: 12.1.1).
 const copied = 1<<HeaderVia | 1<<HeaderFrom | 1<<HeaderTo | 1<<HeaderCallID | 1<<HeaderCSeq | 1<<HeaderTimestamp | 1<<HeaderRecordRoute
+
+// findControls looks for bare CR, bare LF and NUL in the header section. A NUL may stand in a quoted string behind a backslash:
+// "quoted-pair = "\" (%x00-09 / %x0B-0C / %x0E-7F)".
+func (m *Message) findControls(b []byte, end int) {
+	start := end // of the first header line
+	if m.count > 0 {
+		start = int(m.headers[0].Name.Off)
+	}
+	m.findControl(b, 0, start, ErrStartLineControl)
+	for n := range int(m.count) {
+		h := &m.headers[n]
+		code := ErrNone
+		if copied>>h.ID&1 != 0 {
+			code = ErrCopiedControl
+		}
+		line := m.LineSpan(n)
+		m.findControl(b, int(line.Off), line.End(), code)
+	}
+}
+
+// findControl looks into one line, b[i:e]. What it finds is reported as code, or under its own name if there is none. A bare LF ends a
+// line, as CR LF does: so it is in a value only where that is folded, and at the end of a line goes by its own name.
+func (m *Message) findControl(b []byte, i, e int, code ErrorCode) {
+	quoted := false
+	for ; i < e; i++ {
+		found := ErrNone
+		switch c := b[i]; {
+		case c == '"':
+			quoted = !quoted
+		case c == '\\' && quoted && b[i+1] != '\r' && b[i+1] != '\n':
+			i++
+		case c == 0:
+			found = ErrNUL
+		case c == '\r' && b[i+1] != '\n':
+			found = ErrBareCR
+		case c == '\n' && (i == 0 || b[i-1] != '\r'):
+			found = ErrBareLF
+		}
+		if found == ErrNone {
+			continue
+		}
+		if found != ErrNUL {
+			m.broken = true // another reader sees other lines
+		}
+		if code != ErrNone && (found != ErrBareLF || i+1 < e || code == ErrStartLineControl) {
+			found = code
+		}
+		m.fail(found, i)
+	}
+}
 
 // parseStartLine returns the offset of the first header line, or -1 for what cannot be read.
 func (m *Message) parseStartLine(b []byte, end int) int {

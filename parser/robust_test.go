@@ -168,6 +168,10 @@ func TestVerdicts(t *testing.T) {
 	f(ErrBareLF, with("+Subject: a\n b"))
 	f(ErrBareLF, with("Call-ID: c\nX: y"))
 	f(ErrBareCR, with("+X: a\r\r"))
+	f(ErrCopiedControl, with("Via: SIP/2.0/UDP host\nX: y", "Call-ID: a\rb")) // the worse one counts
+	f(ErrCopiedControl, with("+Subject: \x00", "+Record-Route: <sip:a;lr>;x=\"\n \r\""))
+	f(ErrCopiedControl, with("+Record-Route: <sip:a;lr>\n ;x"))
+	f(ErrBareLF, with("+Subject: <sip:a;lr>\n ;x"))
 	f(ErrBareLF, append(with("-Content-Length", "-Max-Forwards")[:len(with("-Content-Length", "-Max-Forwards"))-4], "\n\r\n"...))
 
 	// mandatory headers
