@@ -57,6 +57,8 @@ type network struct {
 	carry  []string       // comments of dropped lines
 	faults func(*line)    // random_ladder_test.go: puts faults on what an edge sends
 	watch  func(e *edge, in bool, m *message)
+	meddle func() bool // whether something happens on another loop while this one is inside Send
+	steps  int         // things that happened, one after the other
 	err    error
 }
 
@@ -418,6 +420,7 @@ func (n *network) happened(l *line) {
 // step lets the next thing happen that is due up to limit: what travels first, then timers. With timers false, those that run out at
 // limit itself wait.
 func (n *network) step(limit transport.Instant, timers bool) bool {
+	n.steps++
 	for _, e := range n.inOrder() {
 		for _, l := range e.loops {
 			if l.woken {
@@ -456,6 +459,27 @@ func (n *network) step(limit transport.Instant, timers bool) bool {
 		return true
 	}
 	return false
+}
+
+// contend lets the next datagram for an edge arrive, and what is due run out, on loops that are not inside a call.
+func (n *network) contend() {
+	for _, e := range n.inOrder() {
+		for _, l := range e.loops {
+			if l.inside {
+				continue
+			}
+			if i := slices.IndexFunc(n.events, func(ev event) bool { return ev.edge == e && !ev.failed }); i >= 0 {
+				ev := n.events[i]
+				n.events = slices.Delete(n.events, i, i+1)
+				e.receive(l.index, ev.from, ev.b)
+				return
+			}
+			if l.deadline != 0 && l.deadline <= n.now {
+				l.enter(func() {})
+				return
+			}
+		}
+	}
 }
 
 func (n *network) inOrder() []*edge {
@@ -673,6 +697,9 @@ func (l *fakeLoop) Send(to transport.Flow, b []byte) transport.Status {
 	e.emit(to, sent)
 	for n.err == nil && n.next < len(n.ladder.lines) && n.ladder.lines[n.next].notes.meanwhile {
 		n.perform(n.ladder.lines[n.next], true)
+	}
+	for n.err == nil && n.meddle != nil && n.meddle() {
+		n.contend()
 	}
 	return transport.Queued
 }

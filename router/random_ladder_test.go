@@ -15,17 +15,23 @@ import (
 var seeds = flag.Int("seeds", 60, "how many random ladders TestRandomLadders plays")
 
 // TestRandomLadders lets callers and phones do what they like, in any order, over a network that loses, doubles and delays, with every
-// packet on another loop, and holds the edge to the rules of RFC 3261 section 16.7 that an observer of its packets can check (see
+// packet on another loop, some while that before it is being handled, and holds the edge to the rules of RFC 3261 section 16.7 that an observer of its packets can check (see
 // observer). A failure prints the whole ladder, which can be kept as a file.
 func TestRandomLadders(t *testing.T) {
+	posted := uint64(0)
 	for seed := 1; seed <= *seeds; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			l, err := playRandom(rand.New(rand.NewSource(int64(seed))))
+			l, n, err := playRandom(rand.New(rand.NewSource(int64(seed))))
 			if err != nil {
 				t.Fatalf("%v\n%s", err, l)
 			}
+			posted += n
 		})
 	}
+	if posted == 0 && *seeds >= 10 {
+		t.Error("no event ever found a context claimed by another loop: nothing is tested of that")
+	}
+	t.Log(posted, "events waited for a claim")
 }
 
 // randomCalls is one random ladder in the making.
@@ -39,15 +45,15 @@ type randomCalls struct {
 	begun   map[int]time.Duration
 }
 
-func playRandom(r *rand.Rand) (*ladder, error) {
+func playRandom(r *rand.Rand) (l *ladder, posted uint64, err error) {
 	phones := []string{"b1", "b2", "b3", "b4"}[:1+r.Intn(4)]
 	head := []string{"targets " + phones[0], "C 40s", "record-route " + []string{"auto", "always"}[r.Intn(2)]}
 	for _, p := range phones[1:] {
 		head[0] += []string{" + ", ", "}[r.Intn(2)] + p
 	}
-	l, err := readLadder(strings.Join(head, "\n") + "\n\n600s end\n")
+	l, err = readLadder(strings.Join(head, "\n") + "\n\n600s end\n")
 	if err != nil {
-		return l, err
+		return l, 0, err
 	}
 	l.spreadOver(3)
 	n := newNetwork(l, true, startRouter)
@@ -57,6 +63,7 @@ func playRandom(r *rand.Rand) (*ladder, error) {
 	g := &randomCalls{Rand: r, n: n, callers: []string{"alice", "carol"}, phones: phones, calls: map[int]string{}, begun: map[int]time.Duration{}}
 	g.o = &observer{n: n, c: 40 * time.Second, invites: map[string]*invite{}, branches: map[string]*branch{}}
 	n.watch = g.o.watch
+	n.meddle = func() bool { return g.Intn(3) == 0 }
 	n.faults = func(l *line) { l.notes.lost = g.Intn(12) == 0 }
 
 	for now := time.Duration(0); now < 60*time.Second && n.err == nil && g.o.err == nil; {
@@ -77,7 +84,8 @@ func playRandom(r *rand.Rand) (*ladder, error) {
 	if n.err == nil {
 		n.err = n.run() // the line end: nothing is left
 	}
-	return l, n.err
+	posted, _ = n.edges["edge"].proxy.counter("Posted")
+	return l, posted, n.err
 }
 
 // say makes somebody send something, unless it makes no sense: a random caller need not know what a ladder's author knows.
@@ -207,21 +215,36 @@ type observer struct {
 type invite struct {
 	key       string
 	via       string // branch of the caller
-	cancelled bool
+	cancelled since
 	status    int // first final status sent upstream
 	won       bool
-	global    bool // a 6xx was received
-	owed      int  // 2xx received and not yet sent upstream
+	global    since // a 6xx was received
+	owed      int   // 2xx received and not yet sent upstream
 	branches  []*branch
+}
+
+// since is the step at which something arrived, from 1. While the edge is still at that step it need not know: on another loop
+// it may hold the claim that what arrived waits for.
+type since int
+
+func (s since) true() bool { return s != 0 }
+
+func (o *observer) known(s since) bool { return s != 0 && int(s) < o.n.steps }
+
+func (o *observer) from(s *since) {
+	if *s == 0 {
+		*s = since(o.n.steps)
+	}
 }
 
 type branch struct {
 	of          *invite
 	to          string
 	begun       transport.Instant
-	provisional bool
+	provisional since
 	cancel      transport.Instant // when a CANCEL was first sent
 	final       int
+	answered    since             // final
 	accepted    transport.Instant // when the first 2xx came
 	acked       bool
 	failed      bool // by the network
@@ -248,7 +271,7 @@ func (o *observer) watch(e *edge, in bool, m *message) {
 			}
 		case "CANCEL":
 			if v != nil && v.status == 0 {
-				v.cancelled = true
+				o.from(&v.cancelled)
 			}
 		}
 	case m.request():
@@ -271,21 +294,21 @@ func (o *observer) request(m *message, v *invite, via string, b *branch) {
 			switch {
 			case v.won, v.status != 0:
 				o.fault(m, "a new branch behind a final response")
-			case v.cancelled:
+			case o.known(v.cancelled):
 				o.fault(m, "a new branch behind a CANCEL (RFC 3261 section 16.10)")
-			case v.global:
+			case o.known(v.global):
 				o.fault(m, "a new branch behind a 6xx (RFC 3261 section 16.7 step 5)")
 			}
-		} else if b.provisional || b.final != 0 {
+		} else if o.known(b.provisional) || o.known(b.answered) {
 			o.fault(m, "an INVITE sent again though answered (RFC 3261 section 17.1.1.2)")
 		}
 	case "CANCEL":
 		switch {
 		case b == nil:
 			return // statelessly forwarded
-		case !b.provisional:
+		case !b.provisional.true():
 			o.fault(m, "CANCEL before a provisional response (RFC 3261 section 9.1)")
-		case b.final != 0:
+		case o.known(b.answered):
 			o.fault(m, "CANCEL behind the final response %d (RFC 3261 section 9.1)", b.final)
 		}
 		if b.cancel == 0 {
@@ -303,7 +326,7 @@ func (o *observer) request(m *message, v *invite, via string, b *branch) {
 
 // over tells whether the branch's client transaction has ended without a final response.
 func (o *observer) over(b *branch) bool {
-	return b.failed || !b.provisional && o.age(b.begun) >= 32*time.Second || b.cancel != 0 && o.age(b.cancel) >= 32*time.Second
+	return b.failed || !b.provisional.true() && o.age(b.begun) >= 32*time.Second || b.cancel != 0 && o.age(b.cancel) >= 32*time.Second
 }
 
 func (o *observer) age(since transport.Instant) time.Duration {
@@ -318,18 +341,22 @@ func (o *observer) responseIn(m *message, b *branch) {
 	switch s := m.status(); {
 	case s < 200:
 		if b.final == 0 {
-			b.provisional = true
+			o.from(&b.provisional)
 		}
 	case s < 300:
 		if b.final == 0 {
 			b.final, b.accepted = s, o.n.now
+			o.from(&b.answered)
 		}
 		if b.final < 300 && o.age(b.accepted) < 32*time.Second { // timer M
 			v.owed++
 		}
 	case b.final == 0:
 		b.final = s
-		v.global = v.global || s >= 600
+		o.from(&b.answered)
+		if s >= 600 {
+			o.from(&v.global)
+		}
 	}
 }
 
@@ -376,7 +403,7 @@ func (o *observer) end() error {
 			if b.final >= 300 && !b.acked {
 				return fmt.Errorf("%s: the %d of %s was not acknowledged", v.key, b.final, b.to)
 			}
-			if b.final == 0 && b.provisional && b.cancel == 0 && !b.failed {
+			if b.final == 0 && b.provisional.true() && b.cancel == 0 && !b.failed {
 				return fmt.Errorf("%s: the branch to %s rang and was never cancelled", v.key, b.to)
 			}
 		}
@@ -387,7 +414,7 @@ func (o *observer) end() error {
 // failed notes that the transport gave up on a request.
 func (o *observer) failed(m *message) {
 	via, _ := param(m.values("Via")[0], "branch")
-	if b := o.branches[via]; b != nil && m.method() == "INVITE" && !b.provisional {
+	if b := o.branches[via]; b != nil && m.method() == "INVITE" && !b.provisional.true() {
 		b.failed = true
 	}
 }
