@@ -55,7 +55,7 @@ func (f *Framer) Next(b []byte, m *Message) (n int, frame Frame) {
 		from := max(int(f.searched), 2) - 2
 		window := b[:min(len(b), MaxHeaderSection)]
 		f.lines += uint32(bytes.Count(window[min(int(f.searched), len(window)):], []byte("\n")))
-		if f.lines <= MaxLineEnds && bytes.Index(window[from:], []byte("\n\r\n")) < 0 {
+		if f.lines <= MaxLineEnds && !bytes.Contains(window[from:], []byte("\n\r\n")) {
 			return f.more(b, noEnd, m)
 		}
 	}
