@@ -26,7 +26,7 @@ type Header struct {
 }
 
 // Message holds what Parse found: offsets into the parsed bytes, so it means something only
-// beside the same bytes. It is large (about 22 KB, of which a usual message touches one): make one per loop and use it again; Parse resets
+// beside the same bytes. It is large (about 16 KB, of which a usual message touches one): make one per loop and use it again; Parse resets
 // counters only, and what a counter or a validity mark does not cover is left over from before.
 type Message struct {
 	// Start line. Request: Method, MethodName, RequestURI. Response: Status, Reason.

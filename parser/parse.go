@@ -135,13 +135,13 @@ func (m *Message) indexHeaders(b []byte, p, end int) bool {
 		if b[v] == ' ' { // as nearly all send it
 			v++
 		}
-		for v < e && b[v] <= ' ' && isSpace(b[v]) {
+		for v < e && isSpace(b[v]) {
 			v++
 		}
 		if e > v && b[e-1] == '\r' {
 			e--
 		}
-		for e > v && b[e-1] <= ' ' && isSpace(b[e-1]) {
+		for e > v && isSpace(b[e-1]) {
 			e--
 		}
 		m.headers[n] = Header{Name: span(p, c), Value: span(v, e), ID: id}
@@ -252,7 +252,13 @@ func (m *Message) readCSeq(b []byte) {
 	q := skipSpace(b, p, e)
 	name := b[q:e]
 	m.CSeq.MethodName = span(q, e)
-	if p == i || q == p || !IsToken(name) {
+	same := m.Request && string(name) == string(b[m.MethodName.Off:m.MethodName.End()])
+	if same {
+		m.CSeq.Method = m.Method
+	} else {
+		m.CSeq.Method = LookupMethod(name)
+	}
+	if p == i || q == p || m.CSeq.Method == MethodOther && !same && !IsToken(name) {
 		m.fail(ErrCSeq, i)
 		return
 	}
@@ -261,15 +267,10 @@ func (m *Message) readCSeq(b []byte) {
 	if n > 1<<32-1 {
 		m.fail(ErrCSeqNumber, i)
 	}
-	if m.Request && string(name) == string(b[m.MethodName.Off:m.MethodName.End()]) {
-		m.CSeq.Method = m.Method
-		return
-	}
-	m.CSeq.Method = LookupMethod(name)
-	if m.Request {
-		m.fail(ErrCSeqMethod, q)
-	} else {
+	if !m.Request {
 		m.Method = m.CSeq.Method
+	} else if !same {
+		m.fail(ErrCSeqMethod, q)
 	}
 }
 

@@ -23,7 +23,6 @@ const (
 	classToken = 1 << iota // token: alphanum and -.!%*_+`'~
 	classUser              // user-unreserved and the rest that an unescaped user part or password may have
 	classParam             // paramchar of a URI parameter, outside of token; '=' in values, for the base64 of the wild
-	classSpace             // SP, HTAB, and CR LF, which inside a value are part of a fold
 	classHost              // IPv6reference between the brackets
 	classDigit
 	classAlpha
@@ -31,6 +30,9 @@ const (
 )
 
 var classes = makeClasses()
+
+// spaces are SP, HTAB, and CR and LF, which inside a value are part of a fold.
+const spaces = 1<<' ' | 1<<'\t' | 1<<'\r' | 1<<'\n'
 
 func makeClasses() (t [256]uint8) {
 	add := func(class uint8, set string) {
@@ -44,7 +46,6 @@ func makeClasses() (t [256]uint8) {
 	add(classToken, digits+lower+upper+"-.!%*_+`'~")
 	add(classUser, digits+lower+upper+"-.!%*_+`'~"+"()&=+$,;?/"+":#")
 	add(classParam, "()[]/:&+$")
-	add(classSpace, " \t\r\n")
 	add(classHost, digits+"abcdefABCDEF:.")
 	for c := range 256 {
 		if c <= ' ' || c == 0x7f {
@@ -59,7 +60,7 @@ func makeClasses() (t [256]uint8) {
 }
 
 func isToken(c byte) bool { return classes[c]&classToken != 0 }
-func isSpace(c byte) bool { return classes[c]&classSpace != 0 }
+func isSpace(c byte) bool { return c <= ' ' && spaces>>c&1 != 0 }
 func isDigit(c byte) bool { return c-'0' <= 9 }
 
 // scanBits has, in four lanes of 16 bits, a one for: a byte that no token has, LF, CR, NUL. So 16 bytes are classified by 16 look-ups and as
