@@ -115,7 +115,7 @@ func (w *Worker) answer(c *txn.ResponseContext, status int, why cause) {
 }
 
 // silence ends a non-INVITE request without an answer: "A transaction-stateful SIP element MUST NOT send a
-// response with Status-Code of 408 to a non-INVITE request. As a consequence, an element that can not
+// response with Status-Code of 408 to a non-INVITE request. As a consequence, an element that cannot
 // respond before the transaction expires will not send a final response at all." RFC 4320 section 4.2.
 func (w *Worker) silence(c *txn.ResponseContext) {
 	c.Server.State = txn.Terminated

@@ -124,14 +124,14 @@ func (w *Worker) provisional(c *txn.ResponseContext, br *txn.ClientTransaction, 
 	if invite && br.Flags&branchCancel != 0 && br.Cancel.State == txn.None {
 		w.sendCancel(c, br) // it had to wait for this response (RFC 3261 section 9.1)
 	}
-	// 5. "Any provisional response other than 100 (Trying)" is forwarded immediately; but RFC 4320 section 4.1: "a SIP
+	// 5. "Any provisional response other than 100 (Trying)" is forwarded immediately; but RFC 4320 section 4.1: "An SIP
 	// element MUST NOT send any provisional response with a Status-Code other than 100 to a non-INVITE
 	// request."
 	if !invite || m.Status == statusTrying {
 		return
 	}
-	// 2. "If the context's timer C [...] the timer C MUST be reset for each provisional response with status
-	// codes 101 to 199 inclusive" RFC 3261 section 16.7 step 2.
+	// 2. "For an INVITE transaction, if the response is a provisional response with status codes 101 to 199
+	// inclusive (i.e., anything but 100), the proxy MUST reset timer C for that client transaction."
 	if br.Cancel.State == txn.None {
 		br.TimerC = w.now.Add(w.timers.C)
 	}
@@ -150,7 +150,7 @@ func (w *Worker) provisional(c *txn.ResponseContext, br *txn.ClientTransaction, 
 
 // success is what a 2xx brings: it is forwarded at once, even behind another final response: "After
 // a final response has been sent on the server transaction, the following responses MUST be forwarded
-// immediately: Any 2xx response to an INVITE request" RFC 3261 section 16.7 step 5.
+// immediately: - Any 2xx response to an INVITE request" RFC 3261 section 16.7 step 5.
 func (w *Worker) success(c *txn.ResponseContext, br *txn.ClientTransaction, m *parser.Message, b []byte) {
 	invite := c.Server.Kind == txn.InviteServer
 	act := c.Server.Step(txn.Send2xx, w.now, w.timers)

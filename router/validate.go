@@ -29,9 +29,10 @@ func (w *Worker) validate(m *parser.Message, b []byte, from *transport.Flow) fau
 	if (!m.Via.LastValue || m.Lines(parser.HeaderVia) > 1) && w.looped(m, b) {
 		return fault{status: statusLoopDetected}
 	}
-	// 5. "If the request contains a Proxy-Require header field with one or more option-tags this element
-	// does not understand, the element MUST return a 420". ACK and CANCEL are not to carry it, and
-	// "a proxy MUST ignore the Require and Proxy-Require header fields in" them is section 8.2.2.3 read with 9.1.
+	// 5. "If the request contains a Proxy-Require header field (Section 20.29) with one or more option-tags this
+	// element does not understand, the element MUST return a 420". "Require and Proxy-Require MUST NOT be used
+	// in a SIP CANCEL request, or in an ACK request sent for a non-2xx response. These header fields MUST be
+	// ignored if they are present in these requests." Section 8.2.2.3; and an ACK is never answered.
 	if m.Has(parser.HeaderProxyRequire) && m.Method != parser.MethodAck && m.Method != parser.MethodCancel {
 		return fault{statusBadExtension, causeExtensions}
 	}
