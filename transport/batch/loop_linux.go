@@ -45,7 +45,10 @@ type loop struct {
 	out      outgoing
 	refusals transport.Undelivered
 	events   [transport.MaxListeners + 1]unix.EpollEvent
-	sendmmsg func(fd int, hdrs *mmsghdr, n int) (int, syscall.Errno) // the system call, but in tests
+
+	// What tests replace.
+	rawWait  int // ms
+	sendmmsg func(fd int, hdrs *mmsghdr, n int) (int, syscall.Errno)
 
 	stats stats
 
@@ -70,7 +73,7 @@ type socket struct {
 }
 
 func newLoop(e *Engine, id int) (*loop, error) {
-	l := &loop{id: id, engine: e, epfd: -1, wakefd: -1, sendmmsg: sendmmsg}
+	l := &loop{id: id, engine: e, epfd: -1, wakefd: -1, rawWait: int(rawWait / time.Millisecond), sendmmsg: sendmmsg}
 	l.in.init()
 	l.out.arena = make([]byte, arenaBytes)
 	var err error
@@ -228,7 +231,6 @@ func (l *loop) timeout() int {
 // sleep waits up to timeout ms (-1: for ever). It waits raw first, which is what a loop with
 // some traffic does all the time, and in an ordinary system call when that brought nothing.
 func (l *loop) sleep(timeout int) int {
-	const raw = int(rawWait / time.Millisecond)
 	if l.quiet {
 		l.quiet = false
 		n, err := unix.EpollWait(l.epfd, l.events[:], timeout)
@@ -237,10 +239,10 @@ func (l *loop) sleep(timeout int) int {
 		}
 		return max(n, 0)
 	}
-	if timeout >= 0 && timeout <= raw {
+	if timeout >= 0 && timeout <= l.rawWait {
 		return l.wait(timeout)
 	}
-	n := l.wait(raw)
+	n := l.wait(l.rawWait)
 	l.quiet = n == 0
 	return n
 }
@@ -256,7 +258,9 @@ func (l *loop) sleep(timeout int) int {
 // goroutine dumps) it marks the goroutine for preemption and sends the thread a SIGURG, again
 // and again until it obeys. The signal ends epoll_wait with EINTR, but the goroutine only obeys
 // at the stack check in the prologue of some function. So after every wait one such function
-// must be called, or the collector waits for ever and everybody with it. That is safepoint.
+// must be called, or the collector waits for ever and everybody with it. That is safepoint; the
+// functions of a turn have such prologues too, but which ones is up to the inliner. Calling
+// epoll_pwait again in place upon EINTR, as one usually does, hangs the process.
 //
 // A raw wait is bounded by rawWait as well, so that not even a lost signal (or GODEBUG
 // asyncpreemptoff=1, which sends none) holds up the collector for longer; and so that an idle
@@ -270,7 +274,7 @@ func (l *loop) wait(timeout int) int {
 		if errno != unix.EINTR {
 			l.engine.fail(fmt.Errorf("batch: loop %d: epoll_pwait: %w", l.id, errno))
 		}
-		return 0
+		return 0 // the turn goes on as after any sleep
 	}
 	return int(n)
 }
