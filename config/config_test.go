@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"reflect"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	"pgregory.net/rapid"
 )
 
 // load runs a command line and an environment through the whole package. The home directory is
@@ -394,30 +396,37 @@ func TestWarnings(t *testing.T) {
 	f("", nil, "SIPEDGE_DRAIN=", "PATH=/bin")
 }
 
-// No input of any kind gets past the checks half-way: Load either fails or gives a complete value.
-func FuzzLoad(f *testing.F) {
-	for name, c := range settingCases {
-		for value := range c.right {
-			f.Add(name, value)
-		}
-		for value := range c.wrong {
-			f.Add(name, value)
-		}
+// Whatever a value looks like, Load names the flag in a refusal or gives a complete configuration.
+func TestAnyValue(t *testing.T) {
+	var values []string
+	for _, c := range settingCases {
+		values = slices.AppendSeq(values, maps.Keys(c.right))
+		values = slices.AppendSeq(values, maps.Keys(c.wrong))
 	}
-	f.Fuzz(func(t *testing.T, name, value string) {
-		if _, ok := settingCases[name]; !ok {
-			return
-		}
-		c, err := load([]string{"--" + name + "=" + value})
+	slices.Sort(values)
+	// A value made of pieces of real ones gets further than a random string.
+	piece := rapid.Custom(func(t *rapid.T) string {
+		v := rapid.SampledFrom(values).Draw(t, "from")
+		i := rapid.IntRange(0, len(v)).Draw(t, "begin")
+		return v[i:rapid.IntRange(i, len(v)).Draw(t, "end")]
+	})
+	value := rapid.OneOf(
+		rapid.Custom(func(t *rapid.T) string { return strings.Join(rapid.SliceOfN(piece, 1, 4).Draw(t, "pieces"), "") }),
+		rapid.String(),
+	)
+	names := slices.Sorted(maps.Keys(settingCases))
+	rapid.Check(t, func(t *rapid.T) {
+		name, v := rapid.SampledFrom(names).Draw(t, "name"), value.Draw(t, "value")
+		c, err := load([]string{"--" + name + "=" + v})
 		if err != nil {
 			if !strings.Contains(err.Error(), "--"+name) {
-				t.Errorf("--%s=%q: %v does not name the flag", name, value, err)
+				t.Fatalf("--%s=%q: %v does not name the flag", name, v, err)
 			}
 			return
 		}
 		switch {
 		case len(c.Listeners) == 0, c.Loops < 1, c.T1 <= 0, c.T2 < c.T1, c.T4 <= 0, c.TimerC <= 0, c.MaxTransactions < 1, c.UDPReceiveBuffer < 1, c.DataDir == "", c.Admin == (Admin{}):
-			t.Errorf("--%s=%q gave %+v", name, value, c)
+			t.Fatalf("--%s=%q gave %+v", name, v, c)
 		}
 	})
 }
