@@ -29,6 +29,7 @@ type loop struct {
 	handler transport.Handler
 	epfd    int
 	wakefd  int // an eventfd
+	alarmfd int // a timerfd, see alarm
 	socks   []socket
 
 	now      transport.Instant // read once per batch
@@ -38,6 +39,7 @@ type loop struct {
 	polled   bool              // now is fresh
 	skipped  int               // rounds since epoll was asked
 	quiet    bool              // the last raw wait ended without any event
+	alarm    transport.Instant // what alarmfd is set to
 	handled  int               // packets since the last settle
 	expired  bool              // this settle has called Expire
 
@@ -73,7 +75,7 @@ type socket struct {
 }
 
 func newLoop(e *Engine, id int) (*loop, error) {
-	l := &loop{id: id, engine: e, epfd: -1, wakefd: -1, rawWait: int(rawWait / time.Millisecond), sendmmsg: sendmmsg}
+	l := &loop{id: id, engine: e, epfd: -1, wakefd: -1, alarmfd: -1, rawWait: int(rawWait / time.Millisecond), sendmmsg: sendmmsg}
 	l.in.init()
 	l.out.arena = make([]byte, arenaBytes)
 	var err error
@@ -83,6 +85,10 @@ func newLoop(e *Engine, id int) (*loop, error) {
 	if l.wakefd, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
 		l.close()
 		return nil, fmt.Errorf("batch: loop %d: eventfd: %w", id, err)
+	}
+	if l.alarmfd, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC); err != nil {
+		l.close()
+		return nil, fmt.Errorf("batch: loop %d: timerfd: %w", id, err)
 	}
 	return l, nil
 }
@@ -110,11 +116,18 @@ func (l *loop) watch() error {
 	if err := unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, l.wakefd, &ev); err != nil {
 		return fmt.Errorf("batch: loop %d: %w", l.id, err)
 	}
+	ev.Fd = alarmEvent // likewise
+	if err := unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, l.alarmfd, &ev); err != nil {
+		return fmt.Errorf("batch: loop %d: %w", l.id, err)
+	}
 	return nil
 }
 
-// wakeEvent marks the eventfd among the events; sockets have their index.
-const wakeEvent = -1
+// wakeEvent and alarmEvent mark the eventfd and the timerfd among the events; sockets have their index.
+const (
+	wakeEvent  = -1
+	alarmEvent = -2
+)
 
 func (l *loop) interest(op, index int, events uint32) error {
 	return unix.EpollCtl(l.epfd, op, l.socks[index].fd, &unix.EpollEvent{Events: events, Fd: int32(index)})
@@ -188,8 +201,8 @@ func (l *loop) poll() {
 	l.polled = true
 	for i := range n {
 		ev := &l.events[i]
-		if ev.Fd == wakeEvent {
-			continue // it ended the sleep, the flag says the rest
+		if ev.Fd < 0 {
+			continue // it ended the sleep; the flag or the clock says the rest
 		}
 		bit := uint64(1) << uint(ev.Fd)
 		if ev.Events&unix.EPOLLERR != 0 {
@@ -239,12 +252,35 @@ func (l *loop) sleep(timeout int) int {
 		}
 		return max(n, 0)
 	}
-	if timeout >= 0 && timeout <= l.rawWait {
-		return l.wait(timeout)
+	bounded := timeout < 0 || timeout > l.rawWait
+	if bounded {
+		timeout = l.rawWait
 	}
-	n := l.wait(l.rawWait)
-	l.quiet = n == 0
+	wait := -1
+	if !l.setAlarm(l.now.Add(time.Duration(timeout) * time.Millisecond)) {
+		wait = timeout
+	}
+	n := l.wait(wait)
+	l.quiet = bounded && (n == 0 && wait >= 0 || n == 1 && l.events[0].Fd == alarmEvent)
 	return n
+}
+
+// setAlarm sees to it that alarmfd ends a wait at or before until. It reports false if it cannot.
+//
+// Why not epoll_pwait's own timeout: that programs the machine's timer anew for each wait and takes it back when a
+// packet ends the wait, and in a virtual machine each of the two leaves the guest. The next deadline of a
+// proxy is the same for many waits in a row, so the alarm is set once for all of them: some
+// hundred times a second instead of tens of thousands.
+func (l *loop) setAlarm(until transport.Instant) bool {
+	if l.alarm > l.now && l.alarm <= until {
+		return true
+	}
+	at := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(max(until.Sub(transport.Now()), time.Microsecond)))}
+	if err := unix.TimerfdSettime(l.alarmfd, 0, &at, nil); err != nil {
+		return false
+	}
+	l.alarm = until
+	return true
 }
 
 // wait is epoll_wait behind the scheduler's back.
@@ -356,5 +392,6 @@ func (l *loop) close() {
 		closeFD(&l.socks[i].fd)
 	}
 	closeFD(&l.wakefd)
+	closeFD(&l.alarmfd)
 	closeFD(&l.epfd)
 }
