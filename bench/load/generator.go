@@ -81,7 +81,6 @@ type generator struct {
 	targets     []string
 	proxy       sockaddr
 	styles      []*style
-	starts      map[byte]template
 	startInvite template
 	startDialog [2]template // ACK, BYE
 	startOther  [2]template // CANCEL and ACK for 487; OPTIONS

@@ -22,14 +22,14 @@ import (
 )
 
 type bench struct {
-	tools      rig.Tools
-	sipedge    string
-	proxy      string // core of the proxy
-	load       string // core of the load
-	ringing    int
-	rate       float64
-	idle, tail time.Duration
-	quick      bool
+	tools   rig.Tools
+	sipedge string
+	proxy   string // core of the proxy
+	load    string // core of the load
+	ringing int
+	rate    float64
+	idle    time.Duration
+	quick   bool
 }
 
 func main() {
@@ -224,7 +224,7 @@ func carried(r *load.Result) bool { return r.FailedShare() < failedBound && r.La
 // sustainable steps down from the wanted rate to one that holds for a few seconds, and leaves a
 // tenth of it unused.
 func (b *bench) sustainable(o rig.Options) (float64, error) {
-	for rate := b.rate; rate > b.rate/20; rate *= 0.85 {
+	for rate := b.rate; rate > b.rate/10; rate *= 0.8 {
 		p, err := rig.StartSipedge(b.sipedge, o)
 		if err != nil {
 			return 0, err
@@ -243,7 +243,7 @@ func (b *bench) sustainable(o rig.Options) (float64, error) {
 			return rate, nil
 		}
 	}
-	return 0, fmt.Errorf("not even %.0f calls/s hold on this machine", b.rate/20)
+	return 0, fmt.Errorf("not even %.0f calls/s hold on this machine", b.rate/10)
 }
 
 func (b *bench) hold(p *rig.Proxy, o rig.Options, rate, seconds float64, t1 time.Duration) error {
