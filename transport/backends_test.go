@@ -1171,3 +1171,86 @@ func TestSteeringKeepsATransactionTogether(t *testing.T) {
 		}
 	})
 }
+
+// A listener that is flooded does not keep the others of its loop from theirs, nor timers.
+func TestFairness(t *testing.T) {
+	each(t, func(t *testing.T, b backend) {
+		var ticks atomic.Int64
+		r := start(t, b, transport.Config{Listeners: listeners(t, "127.0.0.1:0", "127.0.0.2:0", "[::1]:0"), Loops: 1}, func() *handler {
+			next := transport.Instant(0)
+			return &handler{
+				receive: func(h *handler, from transport.Flow, b []byte, now transport.Instant) {
+					if from.Listener != 0 {
+						echo(h, from, b, now)
+					}
+				},
+				expire: func(h *handler, now transport.Instant) transport.Instant {
+					if now >= next {
+						ticks.Add(1)
+						next = now.Add(time.Millisecond)
+					}
+					return next
+				},
+			}
+		})
+		var stop atomic.Bool
+		var senders sync.WaitGroup
+		for range 2 {
+			p := newPeer(t, "127.0.0.1")
+			senders.Go(func() {
+				for range 5_000_000 {
+					if stop.Load() {
+						return
+					}
+					p.WriteToUDPAddrPort([]byte("flood"), r.Addrs()[0])
+				}
+			})
+		}
+		defer senders.Wait()
+		defer stop.Store(true)
+		for r.Stats(0).PacketsIn < 100 {
+			runtime.Gosched()
+		}
+		p, p6 := newPeer(t, "127.0.0.1"), newPeer(t, "::1")
+		before := ticks.Load()
+		for i := range 50 {
+			p.want(r.Addrs()[1], fmt.Appendf(nil, "message %d", i))
+			p6.want(r.Addrs()[2], fmt.Appendf(nil, "message %d", i))
+		}
+		for until := time.Now().Add(patience); ticks.Load() < before+5; time.Sleep(time.Millisecond) {
+			if time.Now().After(until) {
+				t.Fatal("timers do not run while packets come")
+			}
+		}
+	})
+}
+
+// A link-local address means something only together with its interface, also on the way back.
+func TestLinkLocal(t *testing.T) {
+	var local netip.Addr
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ifi := range interfaces {
+		addrs, _ := ifi.Addrs()
+		for _, a := range addrs {
+			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() && ifi.Flags&net.FlagUp != 0 {
+				local = p.Addr().WithZone(ifi.Name)
+			}
+		}
+	}
+	if !local.IsValid() {
+		t.Log("this machine has no link-local address; TestScopes of package batch has the arithmetic")
+		return
+	}
+	each(t, func(t *testing.T, b backend) {
+		r := start(t, b, transport.Config{
+			Listeners: []netip.AddrPort{netip.AddrPortFrom(local, 0), netip.AddrPortFrom(netip.IPv6Unspecified(), 0)}, Loops: 1,
+		}, func() *handler { return &handler{receive: echo} })
+		p := newPeer(t, local.String())
+		for i := range 2 {
+			p.want(netip.AddrPortFrom(local, r.Addrs()[i].Port()), []byte("hello"))
+		}
+	})
+}

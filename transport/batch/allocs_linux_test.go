@@ -3,7 +3,6 @@
 package batch
 
 import (
-	"net"
 	"net/netip"
 	"runtime"
 	"testing"
@@ -64,18 +63,4 @@ func TestAllocsRelay(t *testing.T) {
 			}
 		})
 	}
-}
-
-func peer(t testing.TB, host netip.Addr) *net.UDPConn {
-	t.Helper()
-	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(host, 0)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
-}
-
-func addrOf(c *net.UDPConn) transport.Addr {
-	return transport.AddrFrom(c.LocalAddr().(*net.UDPAddr).AddrPort())
 }

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"net"
 	"net/netip"
 	"os"
 	"runtime"
@@ -17,6 +18,9 @@ func TestMain(m *testing.M) {
 	runtime.GOMAXPROCS(Procs(2))
 	if task := os.Getenv(guardTask); task != "" {
 		os.Exit(guardChild(task))
+	}
+	if task := os.Getenv(senderTask); task != "" {
+		os.Exit(senderChild(task))
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -75,4 +79,18 @@ func serve(t testing.TB, e *Engine, newHandler func(int, transport.Loop) transpo
 			t.Fatal("Serve does not end after Stop")
 		}
 	}
+}
+
+func peer(t testing.TB, host netip.Addr) *net.UDPConn {
+	t.Helper()
+	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(host, 0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func addrOf(c *net.UDPConn) transport.Addr {
+	return transport.AddrFrom(c.LocalAddr().(*net.UDPAddr).AddrPort())
 }
