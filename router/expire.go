@@ -86,9 +86,6 @@ func (w *Worker) expireBranch(c *txn.ResponseContext, br *txn.ClientTransaction)
 	if br.TimerC != 0 && br.TimerC <= w.now {
 		w.timerC(c, br)
 	}
-	if br.Main.State == txn.Terminated && c.Server.Kind == txn.NonInviteServer && c.Pending == 0 && c.Status >= 200 {
-		w.local.DropBranch(c, br) // after Timer K: only the last response is still needed
-	}
 }
 
 // timerC is RFC 3261 section 16.8: "If the client transaction has received a provisional response, the proxy

@@ -150,6 +150,12 @@ func (w *Worker) handle(c *txn.ResponseContext, e *txn.Event) {
 // otherwise arms its next timer and gives the claim up, after what arrived for it meanwhile.
 func (w *Worker) settle(c *txn.ResponseContext) {
 	for {
+		if c.Server.Kind == txn.NonInviteServer && c.Status >= 200 && c.Pending == 0 {
+			// "The "Completed" state exists to buffer any additional response retransmissions that may be received"
+			// (RFC 3261 section 17.1.2.2, Timer K). A response to a branch that is gone is absorbed as well, so the
+			// branch is given back at once, and with it a timer of five seconds for each call.
+			w.local.DropBranches(c)
+		}
 		next, done := w.next(c)
 		if done {
 			w.end(c)
