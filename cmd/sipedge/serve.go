@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -207,8 +208,12 @@ func routerConfig(cfg *config.Config, bound []netip.AddrPort) router.Config {
 	for _, d := range cfg.Domains {
 		rc.Domains = append(rc.Domains, router.Domain{Host: d.Host, Port: d.Port})
 	}
+	ours, _ := net.InterfaceAddrs() // none: as on a machine without addresses
 	for i, l := range cfg.Listeners {
-		rc.Listeners = append(rc.Listeners, router.Listener{Addr: bound[i], AdvertiseHost: l.Advertise.Host, AdvertisePort: l.Advertise.Port})
+		rc.Listeners = append(rc.Listeners, router.Listener{
+			Addr: bound[i], Source: sourceFor(bound[i].Addr(), ours),
+			AdvertiseHost: l.Advertise.Host, AdvertisePort: l.Advertise.Port,
+		})
 	}
 	if cfg.NextHop != nil {
 		rc.NextHop = &router.NextHop{Host: cfg.NextHop.Host, Port: cfg.NextHop.Port}
