@@ -11,7 +11,7 @@ import (
 )
 
 // group is a number of sockets that share one address and a steering program.
-func group(t *testing.T, n int, prog []unix.SockFilter) (socks []*net.UDPConn) {
+func group(t testing.TB, n int, prog []unix.SockFilter) (socks []*net.UDPConn) {
 	t.Helper()
 	address := "127.0.0.1:0"
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
