@@ -11,6 +11,7 @@ const (
 // Undelivered keeps what a backend could not send until the Handler can be told: the failure
 // shows inside a call of the Handler, which is no place to call it again. Owned by one loop.
 type Undelivered struct {
+	first   int // the oldest one
 	n       int
 	flows   [undeliveredKept]Flow
 	reasons [undeliveredKept]Failure
@@ -28,20 +29,22 @@ func (u *Undelivered) Add(to Flow, b []byte, why Failure) {
 	if u.n == undeliveredKept {
 		return
 	}
-	u.flows[u.n] = to
-	u.reasons[u.n] = why
-	u.sizes[u.n] = copy(u.bytes[u.n][:], b)
+	i := (u.first + u.n) % undeliveredKept
+	u.flows[i] = to
+	u.reasons[i] = why
+	u.sizes[i] = copy(u.bytes[i][:], b)
 	u.n++
 }
 
-// Report tells h of everything added so far, latest first. What is added meanwhile waits for the
+// Report tells h of everything added so far, oldest first. What is added meanwhile waits for the
 // next Report.
 func (u *Undelivered) Report(h Handler, now Instant) {
 	for range u.n {
 		// Taken off before the call, so that a panic in it does not bring the same one back, and
-		// copied, since what the call adds takes its place.
+		// copied, since what the call adds may take its place.
+		i := u.first
+		u.first = (u.first + 1) % undeliveredKept
 		u.n--
-		i := u.n
 		n := copy(u.current[:], u.bytes[i][:u.sizes[i]])
 		h.SendFailed(u.flows[i], u.current[:n], u.reasons[i], now)
 	}
