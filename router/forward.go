@@ -160,12 +160,40 @@ func methodParam(b []byte, u *parser.URI) parser.Span {
 	}
 }
 
+// unreachable tells why step 7 will find no way to t, as far as the address says it.
+func (w *Worker) unreachable(t *target, b []byte, from *transport.Flow) (f fault) {
+	r := &w.routing
+	hop := t.hop
+	uri := &r.uri
+	if t.len > 0 {
+		b, uri = w.targets.uri(t), &w.route.URI
+		if parser.ParseURI(b, parser.Span{Len: t.len}, uri).Code != 0 {
+			return fault{status: statusServerError}
+		}
+	}
+	if uri.SchemeIs == parser.SchemeSIPS {
+		return fault{statusUnavailable, causeTransport}
+	}
+	if !t.hasHop {
+		if r.left() > 0 {
+			return f // a Route is judged when the request is made
+		}
+		if hop, f = hopOf(b, uri); f.status != 0 {
+			return f
+		}
+	}
+	if _, ok := w.core.egress(from, &hop); !ok {
+		return fault{statusUnavailable, causeFamily}
+	}
+	return f
+}
+
 // appendBranch appends the branch parameter of the branch in hand. Its second part "MUST depend at least on
 // the received Request-URI and any Route header field values used when processing the received
 // request" (RFC 5393 section 4.2.1).
 func (w *Worker) appendBranch(dst []byte, m *parser.Message, b []byte) []byte {
 	if w.branch.Ref == (txn.Ref{}) {
-		return w.keys.AppendStatelessBranch(dst, m, b, w.keys.LoopHash(m, b))
+		return w.keys.AppendStatelessBranch(dst, m, b, w.keys.LoopHash(m, b), &w.reply)
 	}
 	return w.keys.AppendBranch(dst, w.branch)
 }

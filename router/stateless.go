@@ -37,6 +37,7 @@ func (w *Worker) relay(from *transport.Flow, m *parser.Message, b []byte) {
 	if f.status == 0 {
 		// "A stateless proxy MUST choose one and only one target from the target set."
 		w.branch = txn.BranchID{}
+		w.reply = w.upstreamFlow(from, m, b).Remote
 		var to transport.Flow
 		if to, f = w.forward(m, b, &w.targets.list[0], from, &from.Remote, breadth); f.status == 0 {
 			w.n.RequestsOut++
@@ -69,14 +70,17 @@ func (w *Worker) relayResponse(from *transport.Flow, m *parser.Message, b []byte
 		w.n.Stray++
 		return
 	}
-	if kind, ok := w.keys.CheckStatelessBranch(m.Via.Branch.In(b), b, &v); !ok &&
-		(kind != txn.BranchStatelessOld || v.Cookie || w.cfg.Mode != Stateless) {
-		// Nothing in a response to an RFC 2543 client's request can prove itself; it goes on in stateless mode alone.
+	// In stateful mode only a CANCEL is both forwarded statelessly and answered.
+	if w.cfg.Mode == Stateful && m.CSeq.Method != parser.MethodCancel {
 		w.n.Stray++
 		return
 	}
 	to, ok := w.viaFlow(from, &v, b)
 	if !ok {
+		w.n.Stray++
+		return
+	}
+	if _, ok := w.keys.CheckStatelessBranch(m.Via.Branch.In(b), m, b, &v, &to.Remote); !ok {
 		w.n.Stray++
 		return
 	}

@@ -23,9 +23,11 @@ type Worker struct {
 	other   parser.Message // a second one beside kept: challenges, rendered requests
 	edits   parser.Edits
 	routing routing
-	branch  txn.BranchID // the branch being forwarded; a zero Ref: statelessly
+	route   parser.Address // a Route value behind the topmost one
+	branch  txn.BranchID   // the branch being forwarded; a zero Ref: statelessly
 	targets TargetSet
 	claimed *txn.ResponseContext // for the panic barrier
+	reply   transport.Addr       // where the responses to a request that is being relayed go
 	scratch []byte
 
 	n         Counters

@@ -11,7 +11,7 @@ const (
 	BranchForeign      BranchKind = 0   // not a branch of ours
 	BranchTransaction  BranchKind = 't' // names a client transaction; ReadBranch proves it
 	BranchStateless    BranchKind = 's' // CheckStatelessBranch proves it
-	BranchStatelessOld BranchKind = 'o' // for an RFC 2543 request: nothing in a response can prove it
+	BranchStatelessOld BranchKind = 'o' // for an RFC 2543 request; proven the same way
 	magicCookie                   = "z9hG4bK"
 	branchHead                    = len(magicCookie) + 1
 	branchVersion                 = 1

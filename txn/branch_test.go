@@ -7,10 +7,12 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
 	"sipedge/parser"
+	"sipedge/transport"
 )
 
 func TestBranchComesBack(t *testing.T) {
@@ -122,12 +124,12 @@ func TestStatelessFieldsDoNotRunTogether(t *testing.T) {
 			for total := n; total < n+35; total++ {
 				via := parser.Via{Host: parser.Span{Off: 0, Len: n}, Branch: parser.Span{Off: n, Len: total - n}, Cookie: true}
 				m := parser.Message{Via: via}
-				branch := string(l.AppendStatelessBranch(nil, &m, b, 1))
+				branch := string(l.AppendStatelessBranch(nil, &m, b, 1, &alice))
 				if other, dup := seen[branch]; dup {
 					t.Fatalf("sent-by of %d and branch of %d bytes look like %s", n, total-n, other)
 				}
 				seen[branch] = fmt.Sprintf("%d and %d", n, total-n)
-				if _, ok := l.CheckStatelessBranch([]byte(branch), b, &via); !ok {
+				if _, ok := l.CheckStatelessBranch([]byte(branch), &m, b, &via, &alice); !ok {
 					t.Fatalf("sent-by of %d and branch of %d bytes: not known again", n, total-n)
 				}
 			}
@@ -158,7 +160,7 @@ func TestForeignBranches(t *testing.T) {
 		if _, ok := l.LoopOf([]byte(b)); ok {
 			t.Errorf("%q has a loop hash", b)
 		}
-		if _, ok := l.CheckStatelessBranch([]byte(b), nil, new(parser.Via)); ok {
+		if _, ok := l.CheckStatelessBranch([]byte(b), new(parser.Message), nil, new(parser.Via), &alice); ok {
 			t.Errorf("%q is a stateless branch", b)
 		}
 	}
@@ -184,8 +186,8 @@ func TestRotation(t *testing.T) {
 		id, _, ok := l.ReadBranch(token)
 		return ok && id == BranchID{Ref{1, 2}, 3, 4}
 	})
-	add("stateless branch", first.AppendStatelessBranch(nil, &r.m, r.b, 5), func(l *KeyLoop, token []byte) bool {
-		_, ok := l.CheckStatelessBranch(token, r.b, &r.m.Via)
+	add("stateless branch", first.AppendStatelessBranch(nil, &r.m, r.b, 5, &alice), func(l *KeyLoop, token []byte) bool {
+		_, ok := l.CheckStatelessBranch(token, &r.m, r.b, &r.m.Via, &alice)
 		return ok
 	})
 	add("route token", first.AppendRouteToken(nil, callID, tag, RouteRef{Flags: 1}), func(l *KeyLoop, token []byte) bool {
@@ -220,7 +222,7 @@ func TestRotation(t *testing.T) {
 func stateless(t testing.TB, l *KeyLoop, f fields) string {
 	t.Helper()
 	r := f.parse(t)
-	return string(l.AppendStatelessBranch(nil, &r.m, r.b, l.LoopHash(&r.m, r.b)))
+	return string(l.AppendStatelessBranch(nil, &r.m, r.b, l.LoopHash(&r.m, r.b), &alice))
 }
 
 func checkStateless(t *testing.T, base fields, changes []change) {
@@ -278,7 +280,7 @@ func TestStatelessBranchOld(t *testing.T) {
 		inviteOld.with(func(f *fields) { f.cseq += "0" }), inviteOld.with(func(f *fields) { f.method = "BYE"; f.to += ";tag=x" }),
 	} {
 		r := f.parse(t)
-		b := string(l.AppendStatelessBranch(nil, &r.m, r.b, 1))
+		b := string(l.AppendStatelessBranch(nil, &r.m, r.b, 1, &alice))
 		if j, dup := seen[b]; dup {
 			t.Errorf("requests %d and %d have one branch", i, j)
 		}
@@ -322,34 +324,66 @@ func TestStatelessBranchFromResponse(t *testing.T) {
 		{"no port", branch, strings.Replace(invite.via, ":5062", "", 1), false},
 	} {
 		r := response(t, invite, c.branch, c.via)
-		if kind, ok := l.CheckStatelessBranch(r.m.Via.Branch.In(r.b), r.b, secondVia(t, r)); ok != c.want || kind != BranchStateless {
+		if kind, ok := l.CheckStatelessBranch(r.m.Via.Branch.In(r.b), &r.m, r.b, secondVia(t, r), &alice); ok != c.want || kind != BranchStateless {
 			t.Errorf("%s: %c, %v", c.name, kind, ok)
 		}
 	}
 	r := invite.parse(t)
 	forgeries([]byte(branch), func(forged []byte) {
-		if _, ok := l.CheckStatelessBranch(forged, r.b, &r.m.Via); ok {
+		if _, ok := l.CheckStatelessBranch(forged, &r.m, r.b, &r.m.Via, &alice); ok {
 			t.Errorf("%q was believed", forged)
 		}
 	})
 }
 
-func TestStatelessOldBranchProvesNothing(t *testing.T) {
+// TestStatelessOldBranch: a response to an RFC 2543 request proves itself by what it brings back.
+func TestStatelessOldBranch(t *testing.T) {
 	l := testKeys(t, secretOne)
 	branch := stateless(t, l, inviteOld)
-	r := response(t, inviteOld, branch, inviteOld.via)
-	if kind, ok := l.CheckStatelessBranch(r.m.Via.Branch.In(r.b), r.b, secondVia(t, r)); kind != BranchStatelessOld || ok {
-		t.Errorf("%c, %v", kind, ok)
+	for _, c := range []struct {
+		name string
+		do   func(f *fields)
+		want bool
+	}{
+		{"as sent", func(*fields) {}, true},
+		{"other Call-ID", func(f *fields) { f.callID += "1" }, false},
+		{"other From tag", func(f *fields) { f.from += "1" }, false},
+		{"other CSeq", func(f *fields) { f.cseq = "314160" }, false},
+	} {
+		r := response(t, inviteOld.with(c.do), branch, inviteOld.via+";received=192.0.2.1")
+		if kind, ok := l.CheckStatelessBranch([]byte(branch), &r.m, r.b, secondVia(t, r), &alice); kind != BranchStatelessOld || ok != c.want {
+			t.Errorf("%s: %c, %v", c.name, kind, ok)
+		}
+		if _, ok := l.CheckStatelessBranch([]byte(branch), &r.m, r.b, secondVia(t, r), &mallory); ok {
+			t.Errorf("%s: it may go elsewhere", c.name)
+		}
 	}
 	if _, kind, ok := l.ReadBranch([]byte(branch)); kind != BranchStatelessOld || ok {
 		t.Errorf("%c, %v", kind, ok)
 	}
 	// One kind does not pass for another.
+	r := response(t, inviteOld, branch, inviteOld.via)
 	swapped := strings.Replace(branch, "z9hG4bKo", "z9hG4bKs", 1)
-	if _, ok := l.CheckStatelessBranch([]byte(swapped), r.b, secondVia(t, r)); ok {
-		t.Error("an unproven branch was turned into a proven one")
+	if _, ok := l.CheckStatelessBranch([]byte(swapped), &r.m, r.b, secondVia(t, r), &alice); ok {
+		t.Error("one kind passes for the other")
 	}
 }
+
+// TestStatelessBranchIsForOnePlace: whoever has seen a branch cannot have responses sent anywhere else by it.
+func TestStatelessBranchIsForOnePlace(t *testing.T) {
+	l := testKeys(t, secretOne)
+	branch := stateless(t, l, invite)
+	r := response(t, invite, branch, invite.via+";received=203.0.113.9;rport=53")
+	if _, ok := l.CheckStatelessBranch([]byte(branch), &r.m, r.b, secondVia(t, r), &mallory); ok {
+		t.Error("a response may go where the request did not come from")
+	}
+}
+
+// Where responses go.
+var (
+	alice   = transport.AddrFrom(netip.MustParseAddrPort("192.0.2.1:5062"))
+	mallory = transport.AddrFrom(netip.MustParseAddrPort("203.0.113.9:53"))
+)
 
 func TestLoopHash(t *testing.T) {
 	l := testKeys(t, secretOne)
@@ -360,7 +394,7 @@ func TestLoopHash(t *testing.T) {
 		if h>>48 != 0 {
 			t.Errorf("%x has more than 48 bits", h)
 		}
-		for _, b := range [][]byte{l.AppendBranch(nil, BranchID{Loop: h}), l.AppendStatelessBranch(nil, &r.m, r.b, h)} {
+		for _, b := range [][]byte{l.AppendBranch(nil, BranchID{Loop: h}), l.AppendStatelessBranch(nil, &r.m, r.b, h, &alice)} {
 			if got, ok := l.LoopOf(b); !ok || got != h {
 				t.Errorf("%q: loop hash %x, %v, want %x", b, got, ok, h)
 			}
@@ -582,14 +616,14 @@ func BenchmarkStatelessBranch(b *testing.B) {
 	b.Run("append", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			l.AppendStatelessBranch(dst, &r.m, r.b, 5)
+			l.AppendStatelessBranch(dst, &r.m, r.b, 5, &alice)
 		}
 	})
-	branch := l.AppendStatelessBranch(nil, &r.m, r.b, 5)
+	branch := l.AppendStatelessBranch(nil, &r.m, r.b, 5, &alice)
 	b.Run("check", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			l.CheckStatelessBranch(branch, r.b, &r.m.Via)
+			l.CheckStatelessBranch(branch, &r.m, r.b, &r.m.Via, &alice)
 		}
 	})
 }

@@ -275,7 +275,7 @@ func TestKeysUseWhatIsThere(t *testing.T) {
 	hash := func() (Key, uint64, string) {
 		parser.Parse(poor, &m)
 		loop := l.LoopHash(&m, poor)
-		return l.ServerKey(&m, poor), loop, string(l.AppendStatelessBranch(nil, &m, poor, loop))
+		return l.ServerKey(&m, poor), loop, string(l.AppendStatelessBranch(nil, &m, poor, loop, &alice))
 	}
 	k1, l1, s1 := hash()
 	rich := inviteOld.with(func(f *fields) { f.to += ";tag=8"; f.more = "Route: <sip:a;lr>\r\nRoute: <sip:b;lr>" }).parse(t)
@@ -346,10 +346,10 @@ func TestAllocsKeys(t *testing.T) {
 			_, _, ok := l.ReadBranch(b)
 			b[20] ^= 1
 			_, _, forged := l.ReadBranch(b)
-			b = l.AppendStatelessBranch(dst, &r.m, r.b, loop)
+			b = l.AppendStatelessBranch(dst, &r.m, r.b, loop, &alice)
 			l.LoopOf(b)
 			l.AppendLocalTag(dst[len(b):len(b)], &r.m, r.b)
-			l.CheckStatelessBranch(b, r.b, &r.m.Via)
+			l.CheckStatelessBranch(b, &r.m, r.b, &r.m.Via, &alice)
 			b = l.AppendRouteToken(dst, r.m.CallID.In(r.b), r.m.From.Tag.In(r.b), ref)
 			got, ok2 := l.VerifyRouteToken(b, r.m.CallID.In(r.b), r.m.To.Tag.In(r.b), r.m.From.Tag.In(r.b))
 			if !ok || forged || !ok2 || got != ref {
@@ -376,7 +376,7 @@ func TestScratchHoldsAnyMessage(t *testing.T) {
 		if n := testing.AllocsPerRun(10, func() {
 			k := l.ServerKey(&r.m, r.b)
 			sinkKey.Hash ^= k.Hash ^ l.LoopHash(&r.m, r.b)
-			l.AppendStatelessBranch(l.token[:0], &r.m, r.b, 1)
+			l.AppendStatelessBranch(l.token[:0], &r.m, r.b, 1, &alice)
 		}); n > 1 { // one: the branch has no room in l.token
 			t.Errorf("%v allocations for a message of %d bytes", n, len(r.b))
 		}
