@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"sipedge/parser"
+	"sipedge/transport"
 	"sipedge/txn"
 )
 
@@ -215,7 +216,10 @@ func (w *Worker) aggregate(c *txn.ResponseContext, chosen *txn.ClientTransaction
 		for i := range w.other.HeaderCount() {
 			switch w.other.HeaderAt(i).ID {
 			case parser.HeaderWWWAuthenticate, parser.HeaderProxyAuthenticate:
-				e.Text = append(e.Text, w.other.LineSpan(i).In(b)...)
+				// What does not fit into a datagram would keep the whole response from leaving.
+				if line := w.other.LineSpan(i); int(m.Len)+len(e.Text)+int(line.Len) <= transport.MaxDatagram {
+					e.Text = append(e.Text, line.In(b)...)
+				}
 			}
 		}
 	}

@@ -172,7 +172,7 @@ func (w *Worker) decide(c *txn.ResponseContext, from *transport.Flow, m *parser.
 			}
 			return f, false
 		case Reject:
-			return fault{status: q.Status}, false
+			return rejection(q.Status), false
 		case Suspend:
 			if c == nil {
 				return f, true
@@ -184,11 +184,25 @@ func (w *Worker) decide(c *txn.ResponseContext, from *transport.Flow, m *parser.
 	return w.place(m, b, from), false
 }
 
+// rejection is the fault for a status that a decision gave; one that is no final failure is a fault of the decision.
+func rejection(status int) fault {
+	if status < 300 || status > 699 {
+		status = statusServerError
+	}
+	return fault{status: status}
+}
+
 // start sends a request to its first group of targets.
 func (w *Worker) start(c *txn.ResponseContext, from *transport.Flow, m *parser.Message, b []byte) fault {
 	c.Breadth = incomingBreadth(m, b)
 	if c.Breadth == 0 {
 		return fault{status: statusBreadthExceeded}
+	}
+	if w.targets.n == 1 {
+		// What cannot be reached by its address is refused before a 100 is sent and anything is kept.
+		if f := w.unreachable(&w.targets.list[0], b, from); f.status != 0 {
+			return f
+		}
 	}
 	source := sourceOf(c)
 	if c.Request.Len == 0 {

@@ -187,10 +187,14 @@ func (w *Worker) release(c *txn.ResponseContext) {
 	if c.Pending > 0 || c.Targets.Len > 0 {
 		return
 	}
-	cancelling := false
+	cancelling := false // something may still have to be made from the request
 	for br := w.local.First(c); br != nil; br = w.local.Next(br) {
 		if br.Cancel.State == txn.Trying || br.Cancel.State == txn.Proceeding {
 			cancelling = true
+			continue
+		}
+		if br.Main.Kind == txn.InviteClient && br.Main.State == txn.Completed && br.Flags&branchACK == 0 {
+			cancelling = true // there was no room for its ACK, which copies of the response ask for again
 			continue
 		}
 		if br.Flags&branchACK == 0 {
@@ -210,12 +214,12 @@ func (w *Worker) release(c *txn.ResponseContext) {
 // it is not 0. br is the branch it came on. ok is false when it was meant for us and must not be forwarded.
 func (w *Worker) upstream(c *txn.ResponseContext, br *txn.ClientTransaction, m *parser.Message, b []byte, status int) (out []byte, ok bool) {
 	w.edits.Reset()
-	if status != 0 {
-		w.restate(m, b, status)
-	}
 	if !w.cutTopVia(m, b) {
 		w.n.Stray++
 		return nil, false
+	}
+	if status != 0 {
+		w.restate(m, b, status)
 	}
 	if c.Branches > 1 && (m.Status == 401 || m.Status == 407) {
 		w.aggregate(c, br, m)

@@ -78,12 +78,13 @@ func (w *Worker) preprocess(m *parser.Message, b []byte, from *transport.Flow) f
 		w.stripMaddr(m, b, from)
 	}
 	// "If the first value in the Route header field indicates this proxy, the proxy MUST remove that value
-	// from the request."
-	if r.left() > 0 {
-		a := &m.Route
-		if w.isOurRoute(b, &a.URI, from) {
-			r.first++
-			r.inDialog = r.inDialog || w.verifies(m, b, &a.URI)
+	// from the request." Values of ours that follow at once are removed with it: a request that spiralled here has one
+	// for each pass, we may have put in two at once, and one packet must not be able to pass through here seventy times.
+	for a := &m.Route; r.left() > 0 && w.isOurRoute(b, &a.URI, from); a = &w.route {
+		r.first++
+		r.inDialog = r.inDialog || w.verifies(m, b, &a.URI)
+		if r.left() > 0 && parser.ParseAddress(b, r.values[r.first].span, &w.route).Code != 0 {
+			return fault{status: statusBadRequest}
 		}
 	}
 	return fault{}
@@ -96,7 +97,7 @@ func (w *Worker) verifies(m *parser.Message, b []byte, u *parser.URI) bool {
 	if m.To.Tag.Empty() || u.Params.Empty() {
 		return false
 	}
-	token, ok := parser.Param(b, u.Params, tokenParam)
+	token, ok := parser.URIParam(b, u.Params, tokenParam)
 	if !ok {
 		return false
 	}
@@ -122,7 +123,7 @@ func (w *Worker) stripMaddr(m *parser.Message, b []byte, from *transport.Flow) {
 		end = u.PortSpan.Off - 1
 	}
 	r.text = append(r.text[:0], b[u.Whole.Off:end]...)
-	it := parser.ParamsOf(b, u.Params)
+	it := parser.URIParamsOf(b, u.Params)
 	for {
 		name, value, hasValue, ok := it.Next()
 		if !ok {

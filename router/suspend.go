@@ -69,7 +69,7 @@ func (w *Worker) resume(c *txn.ResponseContext, e *txn.Event) {
 		case verdict == Forward:
 			f = fault{status: statusNotFound}
 		case verdict == Reject:
-			f = fault{status: status}
+			f = rejection(status)
 		default:
 			w.targets.Reset()
 			f = w.place(m, b, &c.Upstream)
