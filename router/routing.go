@@ -42,7 +42,10 @@ func (w *Worker) preprocess(m *parser.Message, b []byte, from *transport.Flow) f
 	r := &w.routing
 	r.replaced, r.inDialog, r.n, r.first, r.last = false, false, 0, 0, 0
 	r.uri = m.URI
-	if m.Has(parser.HeaderRoute) {
+	if m.Lines(parser.HeaderRoute) == 1 && m.HeaderAt(m.First(parser.HeaderRoute)).Value == m.Route.Value {
+		r.values[0] = routeValue{m.Route.Value, m.Route.Line} // nearly always: one value, which the parser has read
+		r.n, r.last = 1, 1
+	} else if m.Has(parser.HeaderRoute) {
 		vs := m.Values(b, parser.HeaderRoute)
 		for {
 			v, line, ok := vs.Next()
