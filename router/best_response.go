@@ -20,7 +20,6 @@ func (w *Worker) failure(c *txn.ResponseContext, br *txn.ClientTransaction, m *p
 		// 5. "If a 6xx response is received, it is not immediately forwarded, but the stateful proxy SHOULD cancel
 		// all client pending transactions as described in Section 10, and it MUST NOT create any new branches in
 		// this context."
-		c.Flags |= flagGlobal
 		w.local.Drop(&c.Targets)
 		w.cancelPending(c)
 	}

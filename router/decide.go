@@ -16,7 +16,6 @@ type TargetSet struct {
 	n    int
 	list [MaxTargets]target
 	text []byte
-	full bool
 }
 
 // target is one member. Without a URI the Request-URI stays as it was received; without a hop
@@ -29,7 +28,7 @@ type target struct {
 }
 
 // Reset empties s.
-func (s *TargetSet) Reset() { s.n, s.text, s.full = 0, s.text[:0], false }
+func (s *TargetSet) Reset() { s.n, s.text = 0, s.text[:0] }
 
 // Len is the number of targets.
 func (s *TargetSet) Len() int { return s.n }
@@ -42,7 +41,6 @@ func (s *TargetSet) Add(group uint8, uri []byte, hop *transport.Addr) bool {
 
 func (s *TargetSet) append(group uint8, uri []byte, hop *transport.Addr) bool {
 	if s.n == MaxTargets || len(s.text)+len(uri) > maxTargetText {
-		s.full = true
 		return false
 	}
 	t := target{off: uint16(len(s.text)), len: uint16(len(uri)), group: group}

@@ -13,7 +13,6 @@ const (
 	flagCancelled                       // upstream has cancelled the request (RFC 3261 section 16.10)
 	flagSuspended                       // a decision is awaited
 	flagPatched                         // Request has what patchVia adds already
-	flagGlobal                          // a 6xx has come: no more targets (RFC 3261 section 16.7 step 5)
 )
 
 // request takes in a request that could be read.

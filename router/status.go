@@ -14,7 +14,6 @@ const (
 	statusUnsupportedScheme  = 416
 	statusBadExtension       = 420
 	statusBreadthExceeded    = 440
-	statusNoTransaction      = 481
 	statusLoopDetected       = 482
 	statusTooManyHops        = 483
 	statusRequestTerminated  = 487
@@ -22,7 +21,6 @@ const (
 	statusUnavailable        = 503
 	statusServerTimeout      = 504
 	statusVersionUnsupported = 505
-	statusMessageTooLarge    = 513
 )
 
 // reason is the reason phrase of a status, as IANA lists it. Statuses of other origin get the phrase of
@@ -55,7 +53,7 @@ func reason(status int) string {
 		return "Max-Breadth Exceeded"
 	case 480:
 		return "Temporarily Unavailable"
-	case statusNoTransaction:
+	case 481:
 		return "Call/Transaction Does Not Exist"
 	case statusLoopDetected:
 		return "Loop Detected"
@@ -73,7 +71,7 @@ func reason(status int) string {
 		return "Server Time-out"
 	case statusVersionUnsupported:
 		return "Version Not Supported"
-	case statusMessageTooLarge:
+	case 513:
 		return "Message Too Large"
 	case 603:
 		return "Decline"

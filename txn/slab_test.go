@@ -86,7 +86,7 @@ func TestResetZeroesEverythingOfTheHolder(t *testing.T) {
 	c.claim, c.link, c.hash, c.check, c.slot = 0, 0, 0, 0, 0
 	v := reflect.ValueOf(c)
 	for i := range v.NumField() {
-		if !v.Field(i).IsZero() {
+		if v.Type().Field(i).Name != "_" && !v.Field(i).IsZero() {
 			t.Errorf("reset leaves %s", v.Type().Field(i).Name)
 		}
 	}
