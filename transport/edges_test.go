@@ -88,7 +88,7 @@ func TestUndelivered(t *testing.T) {
 	u.Report(h, 1)
 	u.Add(Flow{Listener: 1}, []byte("one"), Refused)
 	u.Add(Flow{Listener: 2}, []byte("two"), TooBig)
-	u.Add(Flow{}, []byte(strings.Repeat("x", 5000)), Refused)
+	u.Add(Flow{}, []byte(strings.Repeat("x", 2*undeliveredBytes)), Refused)
 	if !u.Any() {
 		t.Error("nothing kept")
 	}

@@ -4,8 +4,9 @@ const (
 	// undeliveredKept datagrams that the kernel refused are remembered; a Handler is told of
 	// them after every batch, so more at once means that all of a batch fails.
 	undeliveredKept = 32
-	// undeliveredBytes of each are kept: the topmost Via with the branch lies well inside.
-	undeliveredBytes = 2048
+	// undeliveredBytes of each are kept: the topmost Via, which names the transaction, lies inside even behind the
+	// longest Request-URI that is forwarded (parser.MaxURI, 8 KiB).
+	undeliveredBytes = 9 << 10
 )
 
 // Undelivered keeps what a backend could not send until the Handler can be told: the failure
