@@ -24,7 +24,7 @@ type target struct {
 	off, len uint16 // URI in TargetSet.text
 	group    uint8
 	hasHop   bool
-	hop      transport.Addr
+	hop      transport.Hop
 }
 
 // Reset empties s.
@@ -35,11 +35,11 @@ func (s *TargetSet) Len() int { return s.n }
 
 // Add appends a target and copies uri. Groups must be added in ascending order. A target that is there already is not
 // added again. Add reports false, and leaves s as it was, when a bound (MaxTargets, maxTargetText) is reached.
-func (s *TargetSet) Add(group uint8, uri []byte, hop *transport.Addr) bool {
+func (s *TargetSet) Add(group uint8, uri []byte, hop *transport.Hop) bool {
 	return s.has(uri, hop) || s.append(group, uri, hop)
 }
 
-func (s *TargetSet) append(group uint8, uri []byte, hop *transport.Addr) bool {
+func (s *TargetSet) append(group uint8, uri []byte, hop *transport.Hop) bool {
 	if s.n == MaxTargets || len(s.text)+len(uri) > maxTargetText {
 		return false
 	}
@@ -55,7 +55,7 @@ func (s *TargetSet) append(group uint8, uri []byte, hop *transport.Addr) bool {
 
 // has: "If a target URI is already present in the set (based on the definition of equality for the URI type), it
 // MUST NOT be added again." RFC 3261 section 16.5. By another hop it is another target.
-func (s *TargetSet) has(uri []byte, hop *transport.Addr) bool {
+func (s *TargetSet) has(uri []byte, hop *transport.Hop) bool {
 	if s.n == 0 {
 		return false
 	}
@@ -79,7 +79,7 @@ func (s *TargetSet) has(uri []byte, hop *transport.Addr) bool {
 func (s *TargetSet) uri(t *target) []byte { return s.text[t.off : t.off+t.len] }
 
 // targetHead is the size of a target in its marshalled form, without its URI.
-const targetHead = 2 + 1 + 1 + 16 + 4 + 2
+const targetHead = 2 + 1 + 1 + 16 + 4 + 2 + 4 + 1 + 1 + 4 + 4
 
 // marshal appends the targets from i on, so that they can be kept in the byte store.
 func (s *TargetSet) marshal(dst []byte, i int) []byte {
@@ -94,6 +94,10 @@ func (s *TargetSet) marshal(dst []byte, i int) []byte {
 		dst = append(dst, t.hop.IP[:]...)
 		dst = binary.LittleEndian.AppendUint32(dst, t.hop.Scope)
 		dst = binary.LittleEndian.AppendUint16(dst, t.hop.Port)
+		dst = binary.LittleEndian.AppendUint32(dst, t.hop.Name)
+		dst = append(dst, byte(t.hop.Proto), t.hop.Loop)
+		dst = binary.LittleEndian.AppendUint32(dst, t.hop.Conn)
+		dst = binary.LittleEndian.AppendUint32(dst, t.hop.Gen)
 		dst = append(dst, s.uri(t)...)
 	}
 	return dst
@@ -104,7 +108,11 @@ func (s *TargetSet) unmarshal(b []byte) {
 	s.Reset()
 	for len(b) >= targetHead {
 		n := int(binary.LittleEndian.Uint16(b))
-		hop := transport.Addr{IP: [16]byte(b[4:20]), Scope: binary.LittleEndian.Uint32(b[20:]), Port: binary.LittleEndian.Uint16(b[24:])}
+		hop := transport.Hop{
+			Addr: transport.Addr{IP: [16]byte(b[4:20]), Scope: binary.LittleEndian.Uint32(b[20:]), Port: binary.LittleEndian.Uint16(b[24:])},
+			Name: binary.LittleEndian.Uint32(b[26:]), Proto: transport.Protocol(b[30]), Loop: b[31],
+			Conn: binary.LittleEndian.Uint32(b[32:]), Gen: binary.LittleEndian.Uint32(b[36:]),
+		}
 		p := &hop
 		if b[3] == 0 {
 			p = nil

@@ -188,14 +188,13 @@ func (p *edgeProxy) verdict(s string, to *router.TargetSet) (v router.Verdict, s
 		for _, name := range strings.Split(members, "+") {
 			name = strings.TrimSpace(name)
 			var uri []byte
-			var hop *transport.Addr
+			var hop *transport.Hop
 			if hopName, ok := strings.CutPrefix(name, "via "); ok {
 				a, err := p.e.n.actor(hopName)
 				if err != nil {
 					return 0, 0, err
 				}
-				addr := transport.AddrFrom(a.seen)
-				hop = &addr
+				hop = &transport.Hop{Addr: transport.AddrFrom(a.seen), Proto: transport.UDP}
 			} else if strings.Contains(name, ":") {
 				uri = []byte(name)
 			} else {

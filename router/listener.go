@@ -58,15 +58,15 @@ func (c *Core) appendSentBy(dst []byte, f *transport.Flow) []byte {
 // egress is the flow towards to for a request that came by from: the same listener when the
 // address family allows, so that a proxy with several listeners stays on the side it was
 // spoken to; else the first listener of the right family.
-func (c *Core) egress(from *transport.Flow, to *transport.Addr) (f transport.Flow, ok bool) {
+func (c *Core) egress(from *transport.Flow, to *transport.Hop) (f transport.Flow, ok bool) {
 	is4 := to.Is4()
 	if int(from.Listener) < len(c.listeners) && c.listeners[from.Listener].is4 == is4 {
-		return transport.Flow{Remote: *to, Local: from.Local, Listener: from.Listener, Proto: transport.UDP}, true
+		return transport.Flow{Remote: to.Addr, Local: from.Local, Listener: from.Listener, Proto: transport.UDP}, true
 	}
 	for i := range c.listeners {
 		l := &c.listeners[i]
 		if l.is4 == is4 && (!l.wildcard || !isUnspecified(&l.source)) {
-			return transport.Flow{Remote: *to, Local: l.source, Listener: uint16(i), Proto: transport.UDP}, true
+			return transport.Flow{Remote: to.Addr, Local: l.source, Listener: uint16(i), Proto: transport.UDP}, true
 		}
 	}
 	return f, false

@@ -180,7 +180,7 @@ func (w *Worker) place(m *parser.Message, b []byte, from *transport.Flow) fault 
 		if !c.nextHop.literal {
 			return fault{statusUnavailable, causeName}
 		}
-		w.targets.Add(0, nil, &c.nextHop.addr)
+		w.targets.Add(0, nil, &c.nextHop.hop)
 	case r.uri.SchemeIs == parser.SchemeTel || r.uri.SchemeIs == parser.SchemeURN:
 		return fault{status: statusNotFound}
 	default:
@@ -210,18 +210,18 @@ func optionsForUs(m *parser.Message) fault {
 
 // nextHop is --next-hop made ready.
 type nextHop struct {
-	addr    transport.Addr
+	hop     transport.Hop
 	literal bool
 }
 
 func newNextHop(n NextHop) nextHop {
 	h := newOwnHost(n.Host, 0, false)
-	return nextHop{addr: transport.Addr{IP: h.addr, Port: orDefault(n.Port)}, literal: h.literal}
+	return nextHop{hop: transport.Hop{Addr: transport.Addr{IP: h.addr, Port: orDefault(n.Port)}, Proto: transport.UDP}, literal: h.literal}
 }
 
 // hopOf is where a URI leads, as far as it can be told without name resolution: RFC 3263 section 4
 // with an IP address for a host. maddr takes the host's place (RFC 3261 section 19.1.1).
-func hopOf(b []byte, u *parser.URI) (hop transport.Addr, f fault) {
+func hopOf(b []byte, u *parser.URI) (hop transport.Hop, f fault) {
 	if u.SchemeIs != parser.SchemeSIP || !u.Transport.Empty() && !parser.EqualFoldString(u.Transport.In(b), "udp") {
 		return hop, fault{statusUnavailable, causeTransport}
 	}
@@ -233,7 +233,7 @@ func hopOf(b []byte, u *parser.URI) (hop transport.Addr, f fault) {
 	if !ok {
 		return hop, fault{statusUnavailable, causeName}
 	}
-	return transport.Addr{IP: ip, Port: orDefault(u.Port)}, fault{}
+	return transport.Hop{Addr: transport.Addr{IP: ip, Port: orDefault(u.Port)}, Proto: transport.UDP}, fault{}
 }
 
 // appendNumber appends n in decimal.

@@ -99,7 +99,7 @@ func (w *Worker) viaFlow(from *transport.Flow, v *parser.Via, b []byte) (to tran
 	case !v.Received.Empty():
 		host = v.Received
 	}
-	hop := transport.Addr{Port: orDefault(v.Port)}
+	hop := transport.Hop{Addr: transport.Addr{Port: orDefault(v.Port)}, Proto: transport.UDP}
 	if hop.IP, ok = parseIP(host.In(b)); !ok {
 		// received is written without brackets (RFC 3261 section 25.1)
 		if hop.IP, ok = parseIPv6(host.In(b)); !ok {

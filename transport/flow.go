@@ -44,8 +44,8 @@ func (a *Addr) Is4() bool {
 type Flow struct {
 	Remote   Addr
 	Local    [16]byte // UDP: the address of ours that the datagram came to, or zero: the listener's own
-	Conn     uint32   // streams: slot of the connection in its loop
-	Gen      uint32   // streams: generation of that slot; a stale one is Gone
+	Conn     uint32   // streams: slot of the connection in its loop; with Gen 0: number of the name to prove, as Hop.Name
+	Gen      uint32   // streams: generation of that slot; a stale one is Gone; 0: no connection yet
 	Listener uint16   // index of the listener in the configuration
 	Loop     uint8    // streams: the loop that owns the connection
 	Proto    Protocol

@@ -65,7 +65,10 @@ const (
 type Failure uint8
 
 const (
-	Unreachable Failure = iota + 1 // host, network or port unreachable, by ICMP
-	TooBig                         // larger than the path takes
-	Refused                        // refused here: a local firewall, no route, no such address
+	Unreachable  Failure = iota + 1 // host, network or port unreachable, by ICMP
+	TooBig                          // larger than the path takes
+	Refused                         // refused here: a local firewall, no route, no such address
+	Closed                          // the connection that it was for is gone
+	NoConnection                    // no connection could be made: refused, timed out, or the certificate proves another name
+	Overflow                        // the peer does not read, and what waits for it reached its bound
 )

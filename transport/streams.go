@@ -1,0 +1,33 @@
+package transport
+
+// Streams sends messages on connections. Package stream implements it; loops of other engines use it for what does not
+// leave by UDP. Safe from any goroutine; never blocks.
+type Streams interface {
+	// Post copies b, a whole message, onto the bounded queue of the loop that owns the connection. A Flow with Gen 0 names
+	// no connection: one with that Remote, protocol and name is used, or made. Failures that show later come to
+	// SendFailed of a Handler of the streams, with all of b.
+	Post(to Flow, b []byte) Status
+}
+
+// Datagrams sends datagrams from outside of the loops that own the sockets. The UDP engines implement it; stream loops use
+// it for what leaves by UDP. Safe from any goroutine; never blocks.
+type Datagrams interface {
+	// SendDatagram sends b by the listener of the flow. It borrows b. why is 0 when the kernel took it or its buffer was
+	// full (which is a lost datagram).
+	SendDatagram(to Flow, b []byte) (why Failure)
+}
+
+// Join makes of a UDP engine's loop one that can send on streams too.
+func Join(l Loop, s Streams) Loop { return joined{l, s} }
+
+type joined struct {
+	Loop
+	streams Streams
+}
+
+func (j joined) Send(to Flow, b []byte) Status {
+	if to.Proto == UDP {
+		return j.Loop.Send(to, b)
+	}
+	return j.streams.Post(to, b)
+}
