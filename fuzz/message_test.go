@@ -167,6 +167,7 @@ func checkOffsets(t *testing.T, b []byte, m *parser.Message) {
 	if m.Has(parser.HeaderVia) {
 		from, to := value(parser.HeaderVia)
 		checkVia(t, b, &m.Via, from, to)
+		checkSecondVia(t, b, m)
 	}
 	for id, a := range map[parser.HeaderID]*parser.Address{parser.HeaderFrom: &m.From, parser.HeaderTo: &m.To, parser.HeaderRoute: &m.Route, parser.HeaderContact: &m.Contact} {
 		if m.Has(id) {
@@ -184,6 +185,27 @@ func checkOffsets(t *testing.T, b []byte, m *parser.Message) {
 		within(t, "Call-ID", m.CallID, from, to)
 	}
 	checkLists(t, b, m)
+}
+
+// checkSecondVia claims that the second Via value is the same by the short way and by the walk over all.
+func checkSecondVia(t *testing.T, b []byte, m *parser.Message) {
+	t.Helper()
+	var short, long parser.Via
+	got := m.SecondVia(b, &short)
+	if m.Err.Code != parser.ErrNone {
+		return
+	}
+	w := m.Values(b, parser.HeaderVia)
+	w.Next()
+	s, line, want := w.Next()
+	if want {
+		want = parser.ParseVia(b, s, &long).Code == parser.ErrNone
+	}
+	long.Line, short.LastValue = uint16(line), false
+	long.LastValue = false
+	if got != want || got && short != long {
+		t.Fatalf("the second Via is %v %+v, and by the walk %v %+v", got, short, want, long)
+	}
 }
 
 func checkVia(t *testing.T, b []byte, v *parser.Via, from, to int) {

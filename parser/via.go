@@ -12,6 +12,31 @@ func ParseVia(b []byte, s Span, v *Via) Error {
 	return err
 }
 
+// SecondVia takes apart the Via value behind the topmost one, which must have been readable. It borrows b, the bytes that m was parsed
+// from. ok is false when there is none, or none that can be read.
+func (m *Message) SecondVia(b []byte, v *Via) (ok bool) {
+	if !m.Has(HeaderVia) {
+		return false
+	}
+	line := int(m.Via.Line)
+	h := &m.headers[line]
+	s, e := m.Via.Value.End(), h.Value.End()
+	if m.Via.LastValue {
+		if m.lines[HeaderVia] == 1 {
+			return false
+		}
+		for line++; m.headers[line].ID != HeaderVia; line++ {
+		}
+		h = &m.headers[line]
+		s, e = int(h.Value.Off), h.Value.End()
+	} else {
+		s = skipSpace(b, skipSpace(b, s, e)+1, e) // the comma
+	}
+	_, err := parseVia(b, &m.nt, s, e, v)
+	v.Line = uint16(line)
+	return err.Code == ErrNone
+}
+
 // parseVia takes apart the first value of b[s:e], which has no LWS at its ends, and returns its end: e, or
 // a comma.
 func parseVia(b []byte, nt *bitmap, s, e int, v *Via) (int, Error) {

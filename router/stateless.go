@@ -62,11 +62,8 @@ func (w *Worker) answeredHere(m *parser.Message, b []byte) bool {
 // header field value." RFC 3261 section 16.11. That the address "matches the proxy" is shown by our
 // keyed code in the branch, which must fit to the next Via.
 func (w *Worker) relayResponse(from *transport.Flow, m *parser.Message, b []byte) {
-	vs := m.Values(b, parser.HeaderVia)
-	vs.Next()
-	value, _, ok := vs.Next()
 	var v parser.Via
-	if !ok || parser.ParseVia(b, value, &v).Code != 0 {
+	if !m.SecondVia(b, &v) {
 		w.n.Stray++
 		return
 	}

@@ -77,6 +77,9 @@ func (l *KeyLoop) VerifyRouteToken(token, callID, fromTag, toTag []byte) (ref Ro
 		call := l.block
 		l.macTag(key, fromTag)
 		match |= subtle.ConstantTimeCompare(t[routeRefBytes:], l.block[:routeMAC])
+		if match != 0 {
+			break
+		}
 		l.block = call
 		l.macTag(key, toTag)
 		match |= subtle.ConstantTimeCompare(t[routeRefBytes:], l.block[:routeMAC])

@@ -25,6 +25,7 @@ type Keys struct {
 type issuers struct {
 	branch    cipher.Block // branch.go
 	stateless cipher.Block // stateless_branch.go
+	received  uint64       // the seed of a hash in there
 	route     cipher.Block // route_token.go
 }
 
@@ -77,6 +78,11 @@ func newIssuers(secret []byte) (in issuers, err error) {
 			return in, fmt.Errorf("txn: key for %s: %w", p.purpose, err)
 		}
 	}
+	seed, err := derive(secret, "received branch", 8)
+	if err != nil {
+		return in, err
+	}
+	in.received = binary.LittleEndian.Uint64(seed)
 	return in, nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 
+	"github.com/cespare/xxhash/v2"
+
 	"sipedge/parser"
 	"sipedge/transport"
 )
@@ -18,7 +20,7 @@ import (
 //
 //   - kind 's': the received branch ("computed as a hash of the received branch ID") and the sent-by beside it,
 //     since other clients may have chosen the same branch. A response brings both back in its second Via, so
-//     the MAC proves that this site forwarded such a request. What this proxy adds to that Via (received, rport) is left out.
+//     the MAC proves that this site forwarded such a request, as far as the hash tells requests apart (macReceived). What this proxy adds to that Via (received, rport) is left out.
 //   - of both kinds: where the response will go. So a branch, once seen, cannot send anything anywhere else.
 //   - kind 'o', when the received branch has no magic cookie: "the topmost Via, the tag in the To header
 //     field, the tag in the From header field, the Call-ID header field, the CSeq number (but not method), and the
@@ -103,18 +105,22 @@ func (l *KeyLoop) macReturned(key issuers, loop uint64, m *parser.Message, b []b
 	l.mac(key.stateless, buf)
 }
 
-// macReceived makes l.block the MAC for kind 's'. The first block has the lengths of all that follows.
+// macReceived makes l.block the MAC for kind 's': of two blocks, which tell by their first byte that they are for this kind. What
+// tells requests apart is in them as 56 bits of xxHash. Someone may find two branches and hosts of his own that meet
+// there: then his two requests leave with one branch, which he can have by sending the same twice. Where responses go is in them as it is.
 func (l *KeyLoop) macReceived(key issuers, loop uint64, b []byte, v *parser.Via, to *transport.Addr) {
 	buf := l.buf[:aes.BlockSize]
-	clear(buf)
-	binary.BigEndian.PutUint64(buf, branchVersion<<56|loop&loopMask<<8)
-	buf[7] = byte(BranchStateless)
-	binary.BigEndian.PutUint16(buf[8:], v.Branch.Len)
-	binary.BigEndian.PutUint16(buf[10:], v.Host.Len)
-	binary.BigEndian.PutUint16(buf[12:], v.Port)
-	buf = appendPlace(buf, to)
-	buf = appendLower(buf, v.Host.In(b))
-	buf = append(buf, v.Branch.In(b)...)
+	binary.LittleEndian.PutUint64(buf, key.received)
+	binary.LittleEndian.PutUint16(buf[8:], v.Port)
+	binary.LittleEndian.PutUint16(buf[10:], v.Host.Len)
+	buf = appendLower(buf[:12], v.Host.In(b))
+	hash := xxhash.Sum64(append(buf, v.Branch.In(b)...))
+
+	buf = buf[:2*aes.BlockSize]
+	binary.BigEndian.PutUint64(buf, uint64(BranchStateless)<<56|loop&loopMask<<8)
+	binary.BigEndian.PutUint64(buf[7:], hash)
+	binary.BigEndian.PutUint16(buf[14:], to.Port)
+	copy(buf[aes.BlockSize:], to.IP[:])
 	l.block = [aes.BlockSize]byte{}
 	l.mac(key.stateless, buf)
 }
