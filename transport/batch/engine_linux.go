@@ -52,10 +52,7 @@ func Open(cfg transport.Config) (*Engine, error) {
 		}
 	}
 	for _, l := range e.loops {
-		if err := l.watch(); err != nil {
-			e.close()
-			return nil, err
-		}
+		l.watch()
 	}
 	return e, nil
 }

@@ -32,8 +32,8 @@ const (
 	// sendControlBytes takes one packet info of IPv6.
 	sendControlBytes = 40
 
-	// roundsPerPoll: a loop with a full batch in hand reads the next one without asking epoll,
-	// but asks every so many rounds, so that other sockets have their turn.
+	// roundsPerPoll: a loop with a full batch in hand reads the next one without asking the
+	// kernel, but asks every so many rounds, so that other sockets have their turn.
 	roundsPerPoll = 8
 
 	// pendingErrors is how often sendmmsg may report an error of the socket (left there by the

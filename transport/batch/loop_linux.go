@@ -27,7 +27,6 @@ type loop struct {
 	id      int
 	engine  *Engine
 	handler transport.Handler
-	epfd    int
 	wakefd  int // an eventfd
 	alarmfd int // a timerfd, see alarm
 	socks   []socket
@@ -37,7 +36,7 @@ type loop struct {
 	ready    uint64            // sockets with datagrams, by listener
 	failed   uint64            // sockets with something in their error queue
 	polled   bool              // now is fresh
-	skipped  int               // rounds since epoll was asked
+	skipped  int               // rounds since the kernel was asked
 	quiet    bool              // the last raw wait ended without any event
 	alarm    transport.Instant // what alarmfd is set to
 	handled  int               // packets since the last settle
@@ -46,7 +45,8 @@ type loop struct {
 	in       intake
 	out      outgoing
 	refusals transport.Undelivered
-	events   [transport.MaxListeners + 1]unix.EpollEvent
+	polls    []unix.PollFd // the sockets, by listener, then wakefd, then alarmfd
+	limit    unix.Timespec // of the wait under way
 
 	// What tests replace.
 	rawWait  int // ms
@@ -75,13 +75,10 @@ type socket struct {
 }
 
 func newLoop(e *Engine, id int) (*loop, error) {
-	l := &loop{id: id, engine: e, epfd: -1, wakefd: -1, alarmfd: -1, rawWait: int(rawWait / time.Millisecond), sendmmsg: sendmmsg}
+	l := &loop{id: id, engine: e, wakefd: -1, alarmfd: -1, rawWait: int(rawWait / time.Millisecond), sendmmsg: sendmmsg}
 	l.in.init()
 	l.out.arena = make([]byte, arenaBytes)
 	var err error
-	if l.epfd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return nil, fmt.Errorf("batch: loop %d: epoll: %w", id, err)
-	}
 	if l.wakefd, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
 		l.close()
 		return nil, fmt.Errorf("batch: loop %d: eventfd: %w", id, err)
@@ -104,33 +101,16 @@ func (l *loop) addSocket(fd, listener int, addr netip.AddrPort) {
 	l.socks = append(l.socks, s)
 }
 
-// watch registers the sockets, level-triggered: what a bounded batch leaves is reported again.
-func (l *loop) watch() error {
+// watch says what ends a sleep. All of it is level-triggered: what a bounded batch leaves is reported again.
+//
+// Why ppoll and not epoll: epoll stays in the wait queue of its sockets while the loop is awake, so that each datagram sent, when the
+// kernel frees it, calls epoll to say that there is room again: under a spin lock, for nothing. ppoll is in the
+// queues only as long as it sleeps, and there are few sockets to look at (transport.MaxListeners at most).
+func (l *loop) watch() {
 	for i := range l.socks {
-		if err := l.interest(unix.EPOLL_CTL_ADD, i, unix.EPOLLIN); err != nil {
-			return fmt.Errorf("batch: loop %d: %w", l.id, err)
-		}
+		l.polls = append(l.polls, unix.PollFd{Fd: int32(l.socks[i].fd), Events: unix.POLLIN})
 	}
-	// Edge-triggered: each write to the eventfd is one event, and nobody has to read it.
-	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: wakeEvent}
-	if err := unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, l.wakefd, &ev); err != nil {
-		return fmt.Errorf("batch: loop %d: %w", l.id, err)
-	}
-	ev.Fd = alarmEvent // likewise
-	if err := unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, l.alarmfd, &ev); err != nil {
-		return fmt.Errorf("batch: loop %d: %w", l.id, err)
-	}
-	return nil
-}
-
-// wakeEvent and alarmEvent mark the eventfd and the timerfd among the events; sockets have their index.
-const (
-	wakeEvent  = -1
-	alarmEvent = -2
-)
-
-func (l *loop) interest(op, index int, events uint32) error {
-	return unix.EpollCtl(l.epfd, op, l.socks[index].fd, &unix.EpollEvent{Events: events, Fd: int32(index)})
+	l.polls = append(l.polls, unix.PollFd{Fd: int32(l.wakefd), Events: unix.POLLIN}, unix.PollFd{Fd: int32(l.alarmfd), Events: unix.POLLIN})
 }
 
 // run is the goroutine of the loop.
@@ -199,22 +179,26 @@ func (l *loop) poll() {
 	}
 	l.now = transport.Now()
 	l.polled = true
-	for i := range n {
-		ev := &l.events[i]
-		if ev.Fd < 0 {
-			continue // it ended the sleep; the flag or the clock says the rest
+	for i := 0; n > 0 && i < len(l.socks); i++ {
+		events := l.polls[i].Revents
+		if events == 0 {
+			continue
 		}
-		bit := uint64(1) << uint(ev.Fd)
-		if ev.Events&unix.EPOLLERR != 0 {
-			l.failed |= bit
+		n--
+		if events&unix.POLLERR != 0 {
+			l.failed |= 1 << uint(i)
 		}
-		if ev.Events&unix.EPOLLOUT != 0 {
-			l.writable(int(ev.Fd))
+		if events&unix.POLLOUT != 0 {
+			l.writable(i)
 		}
 		// Receiving also clears an error of the socket that has left nothing in the error queue.
-		if ev.Events&^unix.EPOLLOUT != 0 {
-			l.ready |= bit
+		if events&^unix.POLLOUT != 0 {
+			l.ready |= 1 << uint(i)
 		}
+	}
+	if n > 0 && l.polls[len(l.socks)].Revents != 0 {
+		var count [8]byte
+		_, _ = unix.Read(l.wakefd, count[:]) // it ended the sleep; woken says the rest
 	}
 	l.answerWake()
 }
@@ -227,7 +211,7 @@ func (l *loop) answerWake() {
 	l.handler.Woken(l.now)
 }
 
-// timeout is what epoll may sleep, in milliseconds, rounded up so that a deadline has come
+// timeout is what a wait may take, in milliseconds, rounded up so that a deadline has come
 // when it ends; -1 without a deadline.
 func (l *loop) timeout() int {
 	if l.deadline == 0 {
@@ -246,11 +230,15 @@ func (l *loop) timeout() int {
 func (l *loop) sleep(timeout int) int {
 	if l.quiet {
 		l.quiet = false
-		n, err := unix.EpollWait(l.epfd, l.events[:], timeout)
-		if err != nil && err != unix.EINTR {
-			l.engine.fail(fmt.Errorf("batch: loop %d: epoll_wait: %w", l.id, err))
+		fds := l.polls[:len(l.polls)-1] // without the alarm, which has gone off
+		n, err := unix.Poll(fds, timeout)
+		if err != nil {
+			if err != unix.EINTR {
+				l.engine.fail(fmt.Errorf("batch: loop %d: poll: %w", l.id, err))
+			}
+			return 0
 		}
-		return max(n, 0)
+		return n
 	}
 	bounded := timeout < 0 || timeout > l.rawWait
 	if bounded {
@@ -261,13 +249,18 @@ func (l *loop) sleep(timeout int) int {
 		wait = timeout
 	}
 	n := l.wait(wait)
-	l.quiet = bounded && (n == 0 && wait >= 0 || n == 1 && l.events[0].Fd == alarmEvent)
+	rang := n > 0 && l.polls[len(l.polls)-1].Revents != 0
+	if rang {
+		n--
+		l.alarm = 0 // to be set again before the next wait, which also ends its being readable
+	}
+	l.quiet = bounded && n == 0 && (rang || wait >= 0)
 	return n
 }
 
 // setAlarm sees to it that alarmfd ends a wait at or before until. It reports false if it cannot.
 //
-// Why not epoll_pwait's own timeout: that programs the machine's timer anew for each wait and takes it back when a
+// Why not ppoll's own timeout: that programs the machine's timer anew for each wait and takes it back when a
 // packet ends the wait, and in a virtual machine each of the two leaves the guest. The next deadline of a
 // proxy is the same for many waits in a row, so the alarm is set once for all of them: some
 // hundred times a second instead of tens of thousands.
@@ -283,7 +276,7 @@ func (l *loop) setAlarm(until transport.Instant) bool {
 	return true
 }
 
-// wait is epoll_wait behind the scheduler's back.
+// wait is ppoll behind the scheduler's back.
 //
 // Why raw: an ordinary system call tells the scheduler, which takes the P away when the call
 // lasts; then waking up means finding a P, waking other threads to find work, and giving it all
@@ -292,23 +285,28 @@ func (l *loop) setAlarm(until transport.Instant) bool {
 // The price: while the thread is in the kernel, the runtime takes it for running Go code. When
 // it wants the world stopped or this stack scanned (garbage collection, profiles, traces,
 // goroutine dumps) it marks the goroutine for preemption and sends the thread a SIGURG, again
-// and again until it obeys. The signal ends epoll_wait with EINTR, but the goroutine only obeys
+// and again until it obeys. The signal ends ppoll with EINTR, but the goroutine only obeys
 // at the stack check in the prologue of some function. So after every wait one such function
 // must be called, or the collector waits for ever and everybody with it. That is safepoint; the
 // functions of a turn have such prologues too, but which ones is up to the inliner. Calling
-// epoll_pwait again in place upon EINTR, as one usually does, hangs the process.
+// ppoll again in place upon EINTR, as one usually does, hangs the process.
 //
 // A raw wait is bounded by rawWait as well, so that not even a lost signal (or GODEBUG
 // asyncpreemptoff=1, which sends none) holds up the collector for longer; and so that an idle
 // process sleeps undisturbed: the scheduler preempts whoever runs for 10 ms, which would end
 // raw waits of an idle loop about fifty times a second.
 func (l *loop) wait(timeout int) int {
-	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epfd),
-		uintptr(unsafe.Pointer(&l.events[0])), uintptr(len(l.events)), uintptr(timeout), 0, 0)
+	var limit *unix.Timespec
+	if timeout >= 0 {
+		l.limit = unix.NsecToTimespec(int64(timeout) * int64(time.Millisecond))
+		limit = &l.limit
+	}
+	n, _, errno := syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&l.polls[0])), uintptr(len(l.polls)),
+		uintptr(unsafe.Pointer(limit)), 0, 0, 0)
 	safepoint()
 	if errno != 0 {
 		if errno != unix.EINTR {
-			l.engine.fail(fmt.Errorf("batch: loop %d: epoll_pwait: %w", l.id, errno))
+			l.engine.fail(fmt.Errorf("batch: loop %d: ppoll: %w", l.id, errno))
 		}
 		return 0 // the turn goes on as after any sleep
 	}
@@ -393,5 +391,4 @@ func (l *loop) close() {
 	}
 	closeFD(&l.wakefd)
 	closeFD(&l.alarmfd)
-	closeFD(&l.epfd)
 }

@@ -23,7 +23,7 @@ type sendQueue struct {
 	control [sendBatch][sendControlBytes / 8]uint64
 	first   int
 	n       int
-	blocked bool // the kernel's send buffer was full; EPOLLOUT will tell when it is not
+	blocked bool // the kernel's send buffer was full; POLLOUT will tell when it is not
 }
 
 func newSendQueue(v6, wildcard bool) *sendQueue {
@@ -147,7 +147,7 @@ func (l *loop) makeRoom() {
 }
 
 // flush gives everything queued to the kernel. What a full send buffer does not take now is
-// kept, and the arena with it, until EPOLLOUT or until its place is needed.
+// kept, and the arena with it, until POLLOUT or until its place is needed.
 func (l *loop) flush() {
 	for i := range l.socks {
 		if l.out.waiting&(1<<uint(i)) != 0 {
@@ -226,19 +226,12 @@ func (l *loop) drop(i int) {
 	l.out.waiting &^= 1 << uint(i)
 }
 
-// block asks epoll for EPOLLOUT on socket i, or no longer.
+// block waits for room in the send buffer of socket i as well, or no longer.
 func (l *loop) block(i int, on bool) {
-	q := l.socks[i].queue
-	if q.blocked == on {
-		return
-	}
-	q.blocked = on
-	events := uint32(unix.EPOLLIN)
+	l.socks[i].queue.blocked = on
+	l.polls[i].Events = unix.POLLIN
 	if on {
-		events |= unix.EPOLLOUT
-	}
-	if err := l.interest(unix.EPOLL_CTL_MOD, i, events); err != nil {
-		l.engine.fail(err)
+		l.polls[i].Events |= unix.POLLOUT
 	}
 }
 
