@@ -430,12 +430,66 @@ func TestLoopHash(t *testing.T) {
 	}
 }
 
+// Flows as tokens carry them: a connection of an IPv4 client, and a UDP client at a link-local address.
+var (
+	flow4 = transport.Flow{Remote: transport.AddrFrom(netip.MustParseAddrPort("198.51.100.7:50123")), Local: netip.MustParseAddr("203.0.113.1").As16(),
+		Conn: 7, Gen: 0x89abcdef, Listener: 2, Loop: 5, Proto: transport.TLS}
+	flow6 = transport.Flow{Remote: transport.Addr{IP: netip.MustParseAddr("fe80::1").As16(), Scope: 0x010203, Port: 5060},
+		Local: netip.MustParseAddr("fe80::2").As16(), Listener: 1, Proto: transport.UDP}
+)
+
+func TestFlowToken(t *testing.T) {
+	l, other := testKeys(t, secretOne), testKeys(t, secretTwo, secretOne)
+	everywhere := flow4
+	everywhere.Local = [16]byte{}
+	seen := map[string]bool{}
+	for _, f := range []transport.Flow{flow4, flow6, everywhere} {
+		token := l.AppendFlowToken(nil, &f)
+		if !parser.IsToken(token) || !IsFlowToken(token) || RouteTokenHasFlow(token) || len(token) != 49 && len(token) != 85 || seen[string(token)] {
+			t.Errorf("%v: token %q", f, token)
+		}
+		seen[string(token)] = true
+		if got, ok := l.ReadFlowToken(token); !ok || got != f {
+			t.Errorf("%v came back as %v, %v", f, got, ok)
+		}
+		if got, ok := other.ReadFlowToken(token); !ok || got != f {
+			t.Errorf("under the previous secret %v came back as %v, %v", f, got, ok)
+		}
+		if _, ok := testKeys(t, secretTwo).ReadFlowToken(token); ok {
+			t.Error("the token of another site was believed")
+		}
+		if _, ok := l.VerifyRouteToken(token, nil, nil, nil); ok {
+			t.Error("a flow token passed for a route token")
+		}
+		forgeries(token, func(forged []byte) {
+			if _, ok := l.ReadFlowToken(forged); ok {
+				t.Errorf("%q was believed", forged)
+			}
+		})
+	}
+	if _, ok := l.ReadFlowToken(l.AppendRouteToken(nil, nil, nil, RouteRef{Flow: flow4})); ok {
+		t.Error("a route token passed for a flow token")
+	}
+}
+
 func TestRouteToken(t *testing.T) {
 	l := testKeys(t, secretOne)
 	callID, caller, callee := []byte("a84b4c76e66710@pc33"), []byte("1928301774"), []byte("a6c85cf")
-	for _, ref := range []RouteRef{{}, {Dialog: Ref{1, 2}}, {Listener: 0xffff}, {Proto: 3}, {Flags: 0x81}, {Ref{0xffffffff, 0xffffffff}, 1, 2, 3}} {
+	for _, ref := range []RouteRef{{}, {Dialog: Ref{1, 2}}, {Listener: 0xffff}, {Proto: 3}, {Flags: 0x81}, {Ref{0xffffffff, 0xffffffff}, 1, 2, 3, transport.Flow{}},
+		{Listener: flow4.Listener, Proto: flow4.Proto, Flow: flow4}, {Ref{3, 4}, flow6.Listener, flow6.Proto, 9, flow6}} {
 		token := l.AppendRouteToken(nil, callID, caller, ref)
-		if !parser.IsToken(token) || len(token) != 17 && len(token) != 33 || (ref == RouteRef{}) != (len(token) == 17) {
+		length := 33
+		switch ref.Flow {
+		case flow4:
+			length = 61
+		case flow6:
+			length = 97
+		default:
+			if ref == (RouteRef{}) {
+				length = 17
+			}
+		}
+		if !parser.IsToken(token) || len(token) != length || RouteTokenHasFlow(token) != (ref.Flow.Proto != 0) {
 			t.Errorf("%v: token %q", ref, token)
 		}
 		for _, c := range []struct {
@@ -496,7 +550,7 @@ func TestPurposesDoNotMix(t *testing.T) {
 	l := testKeys(t, secretOne, secretTwo)
 	seen := map[string]string{}
 	for i, in := range l.accepted {
-		for name, c := range map[string]interface{ Encrypt(dst, src []byte) }{"branch": in.branch, "stateless": in.stateless, "route": in.route} {
+		for name, c := range map[string]interface{ Encrypt(dst, src []byte) }{"branch": in.branch, "stateless": in.stateless, "route": in.route, "flow": in.flow} {
 			out := make([]byte, 16)
 			c.Encrypt(out, make([]byte, 16))
 			name = fmt.Sprint(name, i)

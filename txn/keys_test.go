@@ -352,6 +352,12 @@ func TestAllocsKeys(t *testing.T) {
 			l.CheckStatelessBranch(b, &r.m, r.b, &r.m.Via, &alice)
 			b = l.AppendRouteToken(dst, r.m.CallID.In(r.b), r.m.From.Tag.In(r.b), ref)
 			got, ok2 := l.VerifyRouteToken(b, r.m.CallID.In(r.b), r.m.To.Tag.In(r.b), r.m.From.Tag.In(r.b))
+			b = l.AppendRouteToken(dst, r.m.CallID.In(r.b), r.m.From.Tag.In(r.b), RouteRef{Flow: flow6})
+			with, ok3 := l.VerifyRouteToken(b, r.m.CallID.In(r.b), r.m.To.Tag.In(r.b), r.m.From.Tag.In(r.b))
+			back, ok4 := l.ReadFlowToken(l.AppendFlowToken(dst, &flow6))
+			if !ok3 || !ok4 || with.Flow != flow6 || back != flow6 {
+				t.Fatal("wrong flows")
+			}
 			if !ok || forged || !ok2 || got != ref {
 				t.Fatal("wrong answers")
 			}

@@ -27,6 +27,7 @@ type issuers struct {
 	stateless cipher.Block // stateless_branch.go
 	received  uint64       // the seed of a hash in there
 	route     cipher.Block // route_token.go
+	flow      cipher.Block // flow_token.go
 }
 
 // minSecret is the shortest master secret, bytes. HKDF stretches length, not entropy.
@@ -69,6 +70,7 @@ func newIssuers(secret []byte) (in issuers, err error) {
 		{"branch", &in.branch},
 		{"stateless branch", &in.stateless},
 		{"route token", &in.route},
+		{"flow token", &in.flow},
 	} {
 		key, err := derive(secret, p.purpose, 16)
 		if err != nil {
@@ -99,7 +101,7 @@ func derive(secret []byte, purpose string, n int) ([]byte, error) {
 type KeyLoop struct {
 	Keys
 	block [aes.BlockSize]byte // in and out of the cipher, chained in mac
-	token [tokenBytes]byte    // a token taken out of its characters, or before it is put into them
+	token [maxTokenBytes]byte // a token taken out of its characters, or before it is put into them
 	buf   []byte              // fields in a row, before they are hashed; see scratch
 }
 

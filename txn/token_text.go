@@ -5,8 +5,11 @@ package txn
 // section 5) without padding, of whole groups of three bytes, so that each token has one spelling.
 const tokenAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
-// tokenBytes is the longest token there is, before it is put into characters.
-const tokenBytes = 24
+// tokenBytes is what a branch has before it is put into characters, and maxTokenBytes the longest token there is.
+const (
+	tokenBytes    = 24
+	maxTokenBytes = routeFlowHead + flowLong + flowMAC
+)
 
 // tokenValues has the value of each character, and badCharacter for what is none.
 var tokenValues = func() (values [256]byte) {
