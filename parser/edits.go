@@ -80,6 +80,33 @@ func (e *Edits) AppendRange(dst, src []byte, from, end int) []byte {
 	return append(dst, src[at:]...)
 }
 
+// Size is how many bytes AppendTo(dst, src, end) appends to dst, for a src of at least end bytes.
+func (e *Edits) Size(end int) (size int) {
+	at := 0
+	for i := range e.n {
+		x := &e.edit[i]
+		editAt := min(int(x.at), end)
+		if editAt > at {
+			size, at = size+editAt-at, editAt
+		}
+		size += int(x.length)
+		at = max(at, min(editAt+int(x.n), end))
+	}
+	return size + end - at
+}
+
+// TextOf is the text of edit i, 0 <= i < Len(). It borrows e until the next change.
+func (e *Edits) TextOf(i int) []byte {
+	x := &e.edit[i]
+	return e.Text[x.text : x.text+x.length : x.text+x.length]
+}
+
+// Retext puts the text since Begin in the place of the text of edit i.
+func (e *Edits) Retext(i int) {
+	e.edit[i].text, e.edit[i].length = uint32(e.begin), uint32(len(e.Text)-e.begin)
+	e.begin = len(e.Text)
+}
+
 // appendEdit appends src from at up to the edit, and its text; it returns where src goes on.
 func appendEdit(dst, src []byte, at, editAt, n int, text []byte) ([]byte, int) {
 	editAt = min(editAt, len(src))

@@ -13,6 +13,9 @@ func TestEditsOrder(t *testing.T) {
 		if got := string(e.AppendTo([]byte(">"), []byte(src), len(src))); got != ">"+want {
 			t.Errorf("%s, want %s", got[1:], want)
 		}
+		if got := e.Size(len(src)); got != len(want) {
+			t.Errorf("size %d of %q", got, want)
+		}
 		m := e.Marshal(nil)
 		if got := string(AppendEdited([]byte(">"), []byte(src), len(src), m)); got != ">"+want {
 			t.Errorf("marshalled: %s, want %s", got[1:], want)
@@ -43,6 +46,32 @@ func TestEditsOrder(t *testing.T) {
 		text(e, "b")
 		text(e, "c").Replace(2, 1)
 	})
+}
+
+func TestEditsRetext(t *testing.T) {
+	var e Edits
+	e.Cut(1, 1)
+	for _, s := range []string{"old", "other"} {
+		e.Begin()
+		e.Text = append(e.Text, s...)
+		e.Insert(2)
+	}
+	if got := string(e.TextOf(1)); got != "old" {
+		t.Errorf("the text of edit 1 is %q", got)
+	}
+	e.Begin()
+	e.Text = append(e.Text, "a longer one, "...)
+	e.Text = append(e.Text, e.TextOf(1)[1:]...)
+	e.Retext(1)
+	var back Edits
+	if !back.Unmarshal(e.Marshal(nil)) {
+		t.Error("what Marshal wrote is not taken back")
+	}
+	for _, e := range []*Edits{&e, &back} {
+		if got := string(e.AppendTo(nil, []byte("0123"), 4)); got != "0a longer one, ldother23" || e.Size(4) != len(got) {
+			t.Errorf("%q, size %d", got, e.Size(4))
+		}
+	}
 }
 
 // What lies behind the message never leaves: RFC 3261 section 18.3.
