@@ -10,7 +10,9 @@ const (
 	// bring thousands; Lookup draws lots among them.
 	maxTargets = 32
 	// maxAddresses bounds the addresses kept for one target and family.
-	maxAddresses = 16
+	maxAddresses = 8
+	// maxPlaceAddresses bounds the addresses of one place, so that a stranger's domain cannot fill more than 3 KB.
+	maxPlaceAddresses = 128
 	// maxQuestions bounds the DNS questions for one place: NAPTR, three SRV, and A and AAAA of every target, CNAMEs included.
 	maxQuestions = 80
 	// maxAliases bounds a chain of CNAMEs. Real ones have two or three.
@@ -18,7 +20,8 @@ const (
 	// maxHost is the longest name there is in text form (RFC 1035 section 2.3.4: 255 octets on the wire).
 	maxHost = 253
 
-	// defaultEntries bounds the cache: the domains that an edge calls, many times over. About 16 MB when full.
+	// defaultEntries bounds the cache: the domains that an edge calls, many times over. 10 MB when full
+	// of ordinary domains, 50 MB of the largest that the other bounds let in.
 	defaultEntries = 1 << 14
 	// defaultQueue bounds those who wait for an answer.
 	defaultQueue = 4096

@@ -73,6 +73,8 @@ const (
 	Failed
 	// Unsupported: the query asks for what we cannot send by.
 	Unsupported
+
+	numStatus
 )
 
 // kind is the shape of a look-up.

@@ -40,20 +40,20 @@ type Config struct {
 
 // Counters are sums since the start, InFlight and Entries apart.
 type Counters struct {
-	Hits, Misses, Stale, Negative, Failed uint64 // Lookups, by how they ended; literal addresses are not counted
-	Lookups                               uint64 // flights: look-ups in DNS for one place
-	Refreshes                             uint64 // of these: for a place that was known
-	Questions                             uint64 // sent to DNS servers, repetitions included
-	Timeouts                              uint64 // questions that a server did not answer in time
-	ServerFailures                        uint64 // answers that are none: SERVFAIL, REFUSED, ICMP errors and the like
-	Truncated                             uint64 // answers fetched again by TCP
-	Mismatched                            uint64 // packets that answer no question of ours
-	Dropped                               uint64 // Starts and refreshes refused because the queue was full
-	Expired                               uint64 // Starts that no worker was free for in time
-	Evictions                             uint64 // places forgotten for want of room
-	Downgrades                            uint64 // domains whose NAPTR records ceased to offer SIPS
-	NamesFull                             uint64 // look-ups that failed because no further TLS name can be numbered
-	Panics                                uint64
-	InFlight                              uint64 // look-ups under way or waiting for a worker now
-	Entries                               uint64 // places in the cache now
+	Hits, Misses, Stale, Negative, Failed, Unsupported uint64 // Lookups, by how they ended; literal addresses are not counted
+	Lookups                                            uint64 // flights: look-ups in DNS for one place
+	Refreshes                                          uint64 // of these: for a place that was known
+	Questions                                          uint64 // sent to DNS servers, repetitions included
+	Timeouts                                           uint64 // questions that a server did not answer in time
+	ServerFailures                                     uint64 // answers that are none: SERVFAIL, REFUSED, ICMP errors and the like
+	Truncated                                          uint64 // answers fetched again by TCP
+	Mismatched                                         uint64 // packets that answer no question of ours
+	Dropped                                            uint64 // Starts and refreshes refused because the queue was full
+	Expired                                            uint64 // Starts that no worker was free for in time
+	Evictions                                          uint64 // places forgotten for want of room
+	Downgrades                                         uint64 // domains whose NAPTR records ceased to offer SIPS
+	NamesFull                                          uint64 // look-ups that failed because no further TLS name can be numbered
+	Panics                                             uint64
+	InFlight                                           uint64 // look-ups under way or waiting for a worker now
+	Entries                                            uint64 // places in the cache now
 }
