@@ -38,6 +38,20 @@ func (p *Pool) Admit(n Number, now transport.Instant, exempt bool) Refusal {
 	return why
 }
 
+// Pass is Admit for what nobody will Release: only the limit of calls per second counts, and no place is taken.
+func (p *Pool) Pass(n Number, now transport.Instant, exempt bool) Refusal {
+	m := p.get(n)
+	if m == nil {
+		return Admitted
+	}
+	if s := m.settings.Load(); !exempt && s.interval > 0 && !m.conforms(now, s.interval, s.burst) {
+		m.refused[RateFull].Add(1)
+		return RateFull
+	}
+	m.admitted.Add(1)
+	return Admitted
+}
+
 // Release ends a call that was admitted.
 func (p *Pool) Release(n Number) {
 	if m := p.get(n); m != nil && m.calls.Add(-1) < 0 {

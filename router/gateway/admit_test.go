@@ -165,6 +165,13 @@ func TestExempt(t *testing.T) {
 		t.Error("a number that is nobody's has a limit")
 	}
 	p.Release(0)
+	now := at + 10*second
+	if p.Pass(n, now, false) != Admitted || p.Pass(n, now, false) != RateFull || p.Pass(n, now, true) != Admitted || p.Pass(0, now, false) != Admitted {
+		t.Error("Pass")
+	}
+	if c := p.Calls(n); c != 1 {
+		t.Errorf("%d calls after some that are not counted", c)
+	}
 }
 
 func TestReleaseTooOften(t *testing.T) {

@@ -56,7 +56,7 @@ type Call struct {
 	// Fixed: nothing but Key, Random and who is up decides, and nothing is remembered, so that the same call
 	// goes the same way again. RoundRobin is then Weighted.
 	Fixed  bool
-	Exempt bool // limits do not count for it
+	Exempt bool // limits do not count for it, and with nobody up those that are down are tried: an emergency
 	Now    transport.Instant
 }
 
@@ -64,7 +64,7 @@ type Call struct {
 // priority, and within a priority as the method says. With none it appends nothing (but see LastResort and Strict).
 func (g *Group) Select(c *Call, dst []Number) []Number {
 	up, trial := g.up(c)
-	if up == 0 && g.lastResort {
+	if up == 0 && (g.lastResort || c.Exempt) {
 		up, trial = g.inService(), 0
 	}
 	for i := range g.tiers {
