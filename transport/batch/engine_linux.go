@@ -26,6 +26,8 @@ type Engine struct {
 	err    error // why a loop had to give up
 
 	closing sync.Once
+
+	datagrams atomic.Int64 // SendDatagrams under way, plus closedDatagrams once none may begin
 }
 
 var _ transport.Engine = (*Engine)(nil)
@@ -146,6 +148,7 @@ func (e *Engine) fail(err error) {
 
 func (e *Engine) close() {
 	e.closing.Do(func() {
+		e.endDatagrams()
 		for _, l := range e.loops {
 			l.close()
 		}

@@ -15,3 +15,6 @@ type Engine struct{ transport.Engine }
 func Open(transport.Config) (*Engine, error) {
 	return nil, errors.New("batch: this UDP backend needs Linux; use --udp-io gnet")
 }
+
+// SendDatagram sends nothing.
+func (*Engine) SendDatagram(transport.Flow, []byte) transport.Failure { return transport.Refused }

@@ -40,6 +40,8 @@ type Engine struct {
 	served   bool
 	assigned int // loops that have met their gnet loop
 	closing  sync.Once
+
+	datagrams atomic.Int64 // SendDatagrams under way, plus closedDatagrams once none may begin
 }
 
 var _ transport.Engine = (*Engine)(nil)
@@ -184,6 +186,7 @@ func (e *Engine) close() {
 		default: // Serve has given it
 		}
 		<-e.ended
+		e.endDatagrams()
 		for _, l := range e.loops {
 			l.close()
 		}
