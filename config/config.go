@@ -6,9 +6,13 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
+
+	"sipedge/transport"
 )
 
 // Config is what one process runs with. It is complete (defaults are filled in), checked, and
@@ -16,11 +20,16 @@ import (
 type Config struct {
 	Listeners   []Listener
 	Domains     []HostPort // --domain; empty: the listen and advertised addresses are ours
-	NextHop     *HostPort  // --next-hop; nil: none. Port 0: absent
+	NextHop     *TargetURI // --next-hop; nil: none
 	Mode        Mode
 	RecordRoute RecordRoute
 	OpenRelay   bool
 	ForceRport  bool
+
+	Policy     *Policy // never nil: without a file, that of an empty one
+	PolicyFile string  // --policy, absolute; empty: none
+
+	DNS []netip.AddrPort // --dns; empty: the servers of /etc/resolv.conf
 
 	T1, T2, T4, TimerC time.Duration
 	MaxTransactions    int
@@ -28,6 +37,14 @@ type Config struct {
 	Loops            int
 	UDPIO            UDPIO
 	UDPReceiveBuffer int // bytes
+	UDPMTUSwitch     bool
+
+	StreamLoops              int // 0: no listener for streams
+	MaxConnections           int
+	MaxConnectionsPerAddress int
+	StreamIdle               time.Duration
+	WSOrigins                []string // empty: any
+	TLS                      TLS
 
 	DataDir    string // absolute
 	SecretFile string // empty: the one in DataDir
@@ -40,11 +57,86 @@ type Config struct {
 	Warnings []string
 }
 
-// Listener is one UDP address to bind, and what to tell others about it.
+// Listener is one address to bind, and what to tell others about it.
 type Listener struct {
+	Proto     transport.Protocol
 	Addr      netip.AddrPort // port 0: the system chooses one
 	Advertise HostPort       // zero Host: the address itself; Port 0: the listener's port
 }
+
+// String is the form that --listen takes.
+func (l Listener) String() string { return ProtocolName(l.Proto) + ":" + l.Addr.String() }
+
+// Streams tells whether some listener is not for UDP.
+func (c *Config) Streams() bool {
+	return slices.ContainsFunc(c.Listeners, func(l Listener) bool { return l.Proto != transport.UDP })
+}
+
+// listenerAt is the listener of ours that t leads to, if it is known which; names of ours are known only when they are
+// advertised.
+func (c *Config) listenerAt(t *TargetURI) *Listener {
+	host, isIP := t.hostPort().Addr()
+	for i := range c.Listeners {
+		l := &c.Listeners[i]
+		switch secure := l.Proto == transport.TLS; {
+		case t.Transport != 0 && t.Transport != l.Proto && !t.Sips, t.Sips && !secure, t.Transport == 0 && !t.Sips && l.Proto != transport.UDP && l.Proto != transport.TCP:
+			continue
+		}
+		port := t.Port
+		if port == 0 {
+			port = defaultPort(l.Proto)
+		}
+		at, shown := l.Addr.Addr(), l.Advertise
+		if shown.Port == 0 {
+			shown.Port = l.Addr.Port()
+		}
+		switch {
+		case shown.Host != "" && shown.Host == t.Host && shown.Port == port:
+			return l
+		case !isIP || l.Addr.Port() != port || port == 0:
+		case at == host, at.IsUnspecified() && at.Is4() == host.Is4() && host.IsLoopback():
+			return l
+		}
+	}
+	return nil
+}
+
+// reachable refuses a next hop whose transport or address family no listener has: what we send says in its Via where
+// answers come to.
+func (c *Config) reachable(t *TargetURI) error {
+	if t.Transport == 0 && !t.Sips {
+		return nil
+	}
+	want := t.Transport
+	if t.Sips {
+		want = transport.TLS
+	}
+	host, isIP := t.hostPort().Addr()
+	if !slices.ContainsFunc(c.Listeners, func(l Listener) bool {
+		return l.Proto == want && (!isIP || l.Addr.Addr().Is4() == host.Is4())
+	}) {
+		return fmt.Errorf("there is no --listen %s: for it to be reached by", ProtocolName(want))
+	}
+	return nil
+}
+
+// defaultPort of a URI without one (RFC 3261 section 19.1.2).
+func defaultPort(p transport.Protocol) uint16 {
+	if p == transport.TLS {
+		return 5061
+	}
+	return 5060
+}
+
+// TLS names the files that TLS needs, all absolute.
+type TLS struct {
+	Pairs    []TLSPair // empty: none
+	ClientCA string    // empty: clients are asked for no certificate
+	CA       string    // empty: the system's
+}
+
+// TLSPair is a certificate chain and its key.
+type TLSPair struct{ Cert, Key string }
 
 // HostPort is a host with an optional port.
 type HostPort struct {

@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"pgregory.net/rapid"
+
+	"sipedge/transport"
 )
 
 // load runs a command line and an environment through the whole package. The home directory is
@@ -27,6 +29,14 @@ func load(args []string, environ ...string) (*Config, error) {
 	return f.Load(append([]string{"HOME=/home/alice"}, environ...))
 }
 
+func listeners(proto, at string) []Listener {
+	p, err := parseProtocol(proto)
+	if err != nil {
+		panic(err)
+	}
+	return []Listener{{Proto: p, Addr: addr(at)}}
+}
+
 func addr(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
 // settingCases has, for every setting, values that are right with what they must do, and values
@@ -35,20 +45,23 @@ var settingCases = map[string]struct {
 	get   func(c *Config) any
 	right map[string]any
 	wrong map[string]string
+	with  []string // flags that it needs beside it
 }{
 	"listen": {
 		get: func(c *Config) any { return c.Listeners },
 		right: map[string]any{
-			"udp:192.0.2.1:5060":      []Listener{{Addr: addr("192.0.2.1:5060")}},
-			"UDP:127.0.0.1:0":         []Listener{{Addr: addr("127.0.0.1:0")}},
-			"udp:[2001:DB8::1]:5080":  []Listener{{Addr: addr("[2001:db8::1]:5080")}},
-			"udp:[::]:5060":           []Listener{{Addr: addr("[::]:5060")}},
-			"udp:[::ffff:10.0.0.1]:1": []Listener{{Addr: addr("10.0.0.1:1")}},
-			"udp:localhost:5060":      []Listener{{Addr: addr("127.0.0.1:5060")}},
+			"udp:192.0.2.1:5060":      listeners("udp", "192.0.2.1:5060"),
+			"UDP:127.0.0.1:0":         listeners("udp", "127.0.0.1:0"),
+			"udp:[2001:DB8::1]:5080":  listeners("udp", "[2001:db8::1]:5080"),
+			"udp:[::]:5060":           listeners("udp", "[::]:5060"),
+			"udp:[::ffff:10.0.0.1]:1": listeners("udp", "10.0.0.1:1"),
+			"udp:localhost:5060":      listeners("udp", "127.0.0.1:5060"),
+			"tcp:192.0.2.1:5060":      listeners("tcp", "192.0.2.1:5060"),
+			"ws:[2001:db8::1]:80":     listeners("ws", "[2001:db8::1]:80"),
 		},
 		wrong: map[string]string{
-			"tcp:192.0.2.1:5060": "only udp", "tls:192.0.2.1:5061": "only udp", "ws:192.0.2.1:80": "only udp",
-			"192.0.2.1:5060": `begin with "udp:"`, "192.0.2.1": `begin with "udp:"`, "udp:192.0.2.1": "port is missing",
+			"sctp:192.0.2.1:5060": "begin with udp:, tcp:, tls:, ws: or wss:", "tls:192.0.2.1:5061": "needs a certificate", "wss:192.0.2.1:443": "--tls-cert",
+			"192.0.2.1:5060": "begin with udp:", "192.0.2.1": "begin with udp:", "tcp": "begin with", "udp:192.0.2.1": "port is missing", "tcp:192.0.2.1": "port is missing",
 			"udp:192.0.2.1:": "no port", "udp:192.0.2.1:65536": "no port", "udp:192.0.2.1:+5": "no port", "udp:192.0.2.1:-5": "no port",
 			"udp::5060": "0.0.0.0 or [::]", "udp:*:5060": "0.0.0.0 or [::]", "udp:sip.example.com:5060": "no IP address",
 			"udp:2001:db8::1:5060": "brackets", "udp:[2001:db8::1": "not closed", "udp:[2001:db8::1]5060": "behind", "udp:224.0.1.75:5060": "multicast",
@@ -67,8 +80,74 @@ var settingCases = map[string]struct {
 		wrong: map[string]string{
 			"0.0.0.0": "nobody can send", "[::]:5060": "nobody can send", "224.0.1.75": "nobody can send", "2001:db8::1": "brackets",
 			"exa_mple.com": "neither a host name", "a.example:0": "port 0", "a.example:http": "no port", "udp:10.9.9.9:5060=a.example": "no --listen has",
-			"5060=a.example": `begin with "udp:"`, "udp:127.0.0.1:5060=": "host is missing", "[fe80::1%1]": "zone",
+			"tcp:127.0.0.1:5060=a.example": "no --listen has that transport",
+			"5060=a.example":               "begin with udp:", "udp:127.0.0.1:5060=": "host is missing", "[fe80::1%1]": "zone",
 		},
+	},
+	"udp-mtu-switch": {
+		get:   func(c *Config) any { return c.UDPMTUSwitch },
+		right: map[string]any{"on": true, "off": false},
+		wrong: map[string]string{"1300": "neither on nor off"},
+	},
+	"dns": {
+		get: func(c *Config) any { return c.DNS },
+		right: map[string]any{
+			"192.0.2.53": []netip.AddrPort{addr("192.0.2.53:53")}, "127.0.0.1:5353": []netip.AddrPort{addr("127.0.0.1:5353")},
+			"[2001:db8::53]:53": []netip.AddrPort{addr("[2001:db8::53]:53")}, "2001:db8::53": []netip.AddrPort{addr("[2001:db8::53]:53")}, "[2001:db8::53]": []netip.AddrPort{addr("[2001:db8::53]:53")},
+		},
+		wrong: map[string]string{"ns.example.com": "no IP address", "0.0.0.0": "no address to ask", "192.0.2.53:0": "port 0", "udp:192.0.2.53": "no port"},
+	},
+	"stream-loops": {
+		get:   func(c *Config) any { return c.StreamLoops },
+		right: map[string]any{"1": 0, "32": 0}, // nothing listens for streams
+		wrong: map[string]string{"0": "not within 1 and 64", "65": "not within", "x": "no such number"},
+	},
+	"max-connections": {
+		get:   func(c *Config) any { return c.MaxConnections },
+		right: map[string]any{"1": 1, "20k": 20_000},
+		wrong: map[string]string{"0": "not within", "5M": "not within", "all": "no such number"},
+	},
+	"max-connections-per-address": {
+		get:   func(c *Config) any { return c.MaxConnectionsPerAddress },
+		right: map[string]any{"1": 1, "20k": 20_000},
+		wrong: map[string]string{"0": "not within", "5M": "not within", "all": "no such number"},
+	},
+	"stream-idle": {
+		get:   func(c *Config) any { return c.StreamIdle },
+		right: map[string]any{"1s": time.Second, "2h": 2 * time.Hour},
+		wrong: map[string]string{"0s": "not within", "25h": "not within", "10": "no duration"},
+	},
+	"ws-origin": {
+		get:   func(c *Config) any { return c.WSOrigins },
+		right: map[string]any{"https://Phone.example.com": []string{"https://phone.example.com"}, "http://localhost:8080": []string{"http://localhost:8080"}},
+		wrong: map[string]string{"*": "no origin", "phone.example.com": "no origin", "https://phone.example.com/": "no origin", "https://": "no origin", "https://a@b.example": "no origin"},
+	},
+	"tls-cert": {
+		get:   func(c *Config) any { return c.TLS.Pairs },
+		right: map[string]any{"/etc/a/../cert.pem": []TLSPair{{"/etc/cert.pem", "/etc/key.pem"}}},
+		wrong: map[string]string{},
+		with:  []string{"--tls-key=/etc/key.pem"},
+	},
+	"tls-key": {
+		get:   func(c *Config) any { return c.TLS.Pairs },
+		right: map[string]any{"/etc/a/../key.pem": []TLSPair{{"/etc/cert.pem", "/etc/key.pem"}}},
+		wrong: map[string]string{},
+		with:  []string{"--tls-cert=/etc/cert.pem"},
+	},
+	"tls-client-ca": {
+		get:   func(c *Config) any { return c.TLS.ClientCA },
+		right: map[string]any{"/etc/x/../ca.pem": "/etc/ca.pem"},
+		wrong: map[string]string{},
+	},
+	"tls-ca": {
+		get:   func(c *Config) any { return c.TLS.CA },
+		right: map[string]any{"/etc/x/../ca.pem": "/etc/ca.pem"},
+		wrong: map[string]string{},
+	},
+	"policy": {
+		get:   func(c *Config) any { return c.Policy.Domains },
+		right: map[string]any{"testdata/minimal.yaml": []HostPort{{"example.com", 0}}},
+		wrong: map[string]string{"testdata/absent.yaml": "no such file", "testdata": "is a directory"},
 	},
 	"udp-io": {
 		get:   func(c *Config) any { return c.UDPIO },
@@ -100,12 +179,15 @@ var settingCases = map[string]struct {
 	"next-hop": {
 		get: func(c *Config) any { return *c.NextHop },
 		right: map[string]any{
-			"sip:192.0.2.10:5080": HostPort{"192.0.2.10", 5080}, "sip:192.0.2.10": HostPort{"192.0.2.10", 0}, "SIP:[2001:db8::1]:5060": HostPort{"2001:db8::1", 5060},
-			"sip:gw.example.com:5060;transport=udp;lr": HostPort{"gw.example.com", 5060},
+			"sip:192.0.2.10:5080": TargetURI{"sip:192.0.2.10:5080", "192.0.2.10", 5080, 0, false}, "sip:192.0.2.10": TargetURI{"sip:192.0.2.10", "192.0.2.10", 0, 0, false},
+			"SIP:[2001:db8::1]:5060": TargetURI{"SIP:[2001:db8::1]:5060", "2001:db8::1", 5060, 0, false}, "sip:gw.Example.com": TargetURI{"sip:gw.Example.com", "gw.example.com", 0, 0, false},
+			"sip:gw.example.com:5060;transport=udp;lr": TargetURI{"sip:gw.example.com:5060;transport=udp;lr", "gw.example.com", 5060, transport.UDP, false},
 		},
 		wrong: map[string]string{
-			"192.0.2.10:5060": `begin with "sip:"`, "sips:192.0.2.10": "TLS", "sip:bob@192.0.2.10": "without user", "sip:192.0.2.10?a=b": "without user", "tel:+1": `begin with "sip:"`,
-			"sip:192.0.2.10;transport=tcp": "transport=tcp", "sip:2001:db8::1": "brackets", "sip:": "no SIP URI", "sip::5060": "no SIP URI", "sip:0.0.0.0": "no address to send to", "sip:192.0.2.10:0": "port 0",
+			"192.0.2.10:5060": `begin with "sip:"`, "sips:192.0.2.10": "no --listen tls", "sip:bob@192.0.2.10": "without user", "sip:192.0.2.10?a=b": "without user", "tel:+1": `begin with "sip:"`,
+			"sip:192.0.2.10;transport=tcp": "no --listen tcp", "sip:192.0.2.10;transport=tsl": "did you mean \"tls\"", "sip:192.0.2.10;transport=ws": "WebSocket", "sips:192.0.2.10;transport=udp": "which UDP does not have",
+			"sip:192.0.2.10;maddr=192.0.2.1": "not supported here",
+			"sip:2001:db8::1":                "brackets", "sip:": "no SIP URI", "sip::5060": "no SIP URI", "sip:0.0.0.0": "no address to send to", "sip:192.0.2.10:0": "port 0", "sip:127.0.0.1": "our own listener udp:127.0.0.1:5060",
 		},
 	},
 	"mode": {
@@ -204,15 +286,15 @@ func TestValues(t *testing.T) {
 		env := "SIPEDGE_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 		for value, want := range c.right {
 			ways := map[string]func() (*Config, error){
-				"flag": func() (*Config, error) { return load([]string{"--" + name + "=" + value}) },
+				"flag": func() (*Config, error) { return load(append(c.with, "--"+name+"="+value)) },
 				// Whatever the environment says, the flag goes before it.
-				"flag over env": func() (*Config, error) { return load([]string{"--" + name + "=" + value}, env+"=nonsense") },
+				"flag over env": func() (*Config, error) { return load(append(c.with, "--"+name+"="+value), env+"=nonsense") },
 			}
 			if !strings.Contains(value, " ") {
-				ways["env"] = func() (*Config, error) { return load(nil, env+"="+value) }
+				ways["env"] = func() (*Config, error) { return load(c.with, env+"="+value) }
 			}
 			if name != "open-relay" { // a switch may stand alone, so its value needs the =
-				ways["flag and word"] = func() (*Config, error) { return load([]string{"--" + name, value}) }
+				ways["flag and word"] = func() (*Config, error) { return load(append(c.with, "--"+name, value)) }
 			}
 			for way, f := range ways {
 				cfg, err := f()
@@ -253,9 +335,12 @@ func refused(t *testing.T, err error, words ...string) {
 // What --help shows as an example must be accepted.
 func TestExamplesAreRight(t *testing.T) {
 	for s := range settings {
-		args := []string{"--" + s.name + "=" + s.example}
-		if s.name == "advertise" {
+		args := append(settingCases[s.name].with, "--"+s.name+"="+s.example)
+		switch s.name {
+		case "advertise":
 			args = append(args, "--listen=udp:10.0.0.1:5060")
+		case "policy": // the file is made up
+			continue
 		}
 		if s.name == "udp-io" && runtime.GOOS != "linux" {
 			continue
@@ -272,10 +357,11 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Config{
-		Listeners: []Listener{{Addr: addr("127.0.0.1:5060")}},
-		Mode:      Stateful, RecordRoute: RecordAuto,
+		Listeners: listeners("udp", "127.0.0.1:5060"),
+		Mode:      Stateful, RecordRoute: RecordAuto, Policy: DefaultPolicy(),
 		T1: 500 * time.Millisecond, T2: 4 * time.Second, T4: 5 * time.Second, TimerC: 185 * time.Second,
-		MaxTransactions: 8_000_000, Loops: min(runtime.NumCPU(), runtime.GOMAXPROCS(0), 64), UDPIO: UDPIO(defaultUDPIO()), UDPReceiveBuffer: 4 << 20,
+		MaxTransactions: 8_000_000, Loops: min(runtime.NumCPU(), runtime.GOMAXPROCS(0), 32), UDPIO: UDPIO(defaultUDPIO()), UDPReceiveBuffer: 4 << 20, UDPMTUSwitch: true,
+		MaxConnections: 100_000, MaxConnectionsPerAddress: 4096, StreamIdle: 10 * time.Minute,
 		DataDir: c.DataDir, Admin: Admin{UnixPath: c.DataDir + "/admin.sock"}, Drain: 5 * time.Second, LogLevel: LogInfo, LogFormat: LogText,
 	}
 	if !reflect.DeepEqual(c, want) {
@@ -302,7 +388,7 @@ func TestRepeatable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []Listener{{Addr: addr("10.0.0.1:5060")}, {Addr: addr("[::1]:5060")}}; !slices.Equal(c.Listeners, want) {
+	if want := append(listeners("udp", "10.0.0.1:5060"), listeners("udp", "[::1]:5060")...); !slices.Equal(c.Listeners, want) {
 		t.Errorf("listeners %v", c.Listeners)
 	}
 	if want := []HostPort{{"a.example", 0}, {"b.example", 5070}}; !slices.Equal(c.Domains, want) {
@@ -317,6 +403,13 @@ func TestRepeatable(t *testing.T) {
 	for _, two := range [][2]string{{"udp:0.0.0.0:5060", "udp:10.0.0.1:5060"}, {"udp:10.0.0.1:5060", "udp:0.0.0.0:5060"}, {"udp:[::]:5060", "udp:[::1]:5060"}} {
 		_, err = load([]string{"--listen", two[0], "--listen", two[1]})
 		refused(t, err, "--listen", "overlaps with "+two[0])
+	}
+	_, err = load([]string{"--listen", "tcp:10.0.0.1:5060", "--listen", "ws:10.0.0.1:5060"})
+	refused(t, err, "--listen", "tcp:10.0.0.1:5060 has this address and port already", "ws is TCP too")
+	_, err = load([]string{"--listen", "tcp:0.0.0.0:5060", "--listen", "ws:10.0.0.1:5060"})
+	refused(t, err, "--listen", "overlaps with tcp:0.0.0.0:5060")
+	if _, err = load([]string{"--listen", "udp:0.0.0.0:5060", "--listen", "tcp:10.0.0.1:5060", "--listen", "ws:10.0.0.1:5062"}); err != nil {
+		t.Error(err)
 	}
 	if _, err = load([]string{"--listen", "udp:0.0.0.0:5060", "--listen", "udp:[::]:5060", "--listen", "udp:10.0.0.1:5061"}); err != nil {
 		t.Error(err)
@@ -354,6 +447,81 @@ func TestAdvertise(t *testing.T) {
 	refused(t, err, "--advertise", "second one for udp:10.0.0.1:5060")
 }
 
+// One address may be advertised for UDP and another for TCP on the same port.
+func TestAdvertiseByTransport(t *testing.T) {
+	c, err := load([]string{"--listen=udp:10.0.0.1:5060", "--listen=tcp:10.0.0.1:5060", "--advertise=tcp:10.0.0.1:5060=tcp.example", "--advertise=udp:10.0.0.1:5060=udp.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := c.Listeners[0], c.Listeners[1]; a.Advertise.Host != "udp.example" || b.Advertise.Host != "tcp.example" || b.Proto != transport.TCP {
+		t.Errorf("%v", c.Listeners)
+	}
+}
+
+// What listens decides which loops there are.
+func TestLoopsFollowListeners(t *testing.T) {
+	f := func(udp, stream int, args ...string) {
+		t.Helper()
+		c, err := load(append(args, "--loops=3", "--stream-loops=2"))
+		if err != nil {
+			t.Error(err)
+		} else if c.Loops != udp || c.StreamLoops != stream || c.Streams() != (stream > 0) {
+			t.Errorf("%v: %d and %d loops", args, c.Loops, c.StreamLoops)
+		}
+	}
+	f(3, 0)
+	f(3, 2, "--listen=udp:10.0.0.1:5060", "--listen=tcp:10.0.0.1:5060")
+	f(0, 2, "--listen=tcp:10.0.0.1:5060")
+	_, err := load([]string{"--listen=udp:10.0.0.1:5060", "--listen=tcp:10.0.0.1:5060", "--loops=60", "--stream-loops=5"})
+	refused(t, err, "--stream-loops", "more than 64 loops")
+}
+
+func TestTLSFiles(t *testing.T) {
+	_, err := load([]string{"--tls-cert=/a", "--tls-cert=/b", "--tls-key=/c"})
+	refused(t, err, "--tls-key", "2 of --tls-cert and 1 of --tls-key")
+	c, err := load([]string{"--listen=tls:10.0.0.1:5061", "--listen=wss:10.0.0.1:443", "--tls-cert=/a", "--tls-key=/c", "--tls-cert=/b", "--tls-key=/d"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []TLSPair{{"/a", "/c"}, {"/b", "/d"}}; !slices.Equal(c.TLS.Pairs, want) {
+		t.Errorf("%v", c.TLS.Pairs)
+	}
+}
+
+// A next hop must not be ourselves, and some listener must be able to send there.
+func TestNextHopAgainstListeners(t *testing.T) {
+	all := []string{"--listen=udp:127.0.0.1:5060", "--listen=tcp:127.0.0.1:5062", "--listen=tls:0.0.0.0:5061", "--listen=udp:10.0.0.1:5064", "--advertise=udp:10.0.0.1:5064=edge.example", "--tls-cert=/a", "--tls-key=/b"}
+	for hop, word := range map[string]string{
+		"sip:127.0.0.1":                         "own listener udp:127.0.0.1:5060",
+		"sip:127.0.0.1:5062;transport=tcp":      "own listener tcp:127.0.0.1:5062",
+		"sips:127.0.0.1":                        "own listener tls:0.0.0.0:5061",
+		"sip:edge.example:5064":                 "own listener udp:10.0.0.1:5064",
+		"sip:[2001:db8::1];transport=tcp":       "no --listen tcp",
+		"sip:127.0.0.1:5061":                    "",
+		"sip:127.0.0.1:5060;transport=tcp":      "",
+		"sip:edge.example":                      "",
+		"sips:192.0.2.1":                        "",
+		"sip:gw.example:5060;transport=tls":     "",
+		"sip:192.0.2.1:5064;transport=udp;lr":   "",
+		"sip:127.0.0.2:5061;transport=tls":      "own listener tls:0.0.0.0:5061",
+		"sip:edge.example:5064;transport=tcp":   "",
+		"sip:localhost:5060":                    "",
+		"sips:gw.example.com;transport=tcp":     "",
+		"sip:10.0.0.1:5064;transport=udp":       "own listener udp:10.0.0.1:5064",
+		"sip:gw.example.com;transport=tls;lr":   "",
+		"sip:192.0.2.1;transport=tcp":           "",
+		"sip:127.0.0.1:5062;transport=udp":      "",
+		"sip:gw.example.com:5062;transport=tcp": "",
+	} {
+		_, err := load(append(all, "--next-hop="+hop))
+		if word == "" && err != nil {
+			t.Errorf("%s: %v", hop, err)
+		} else if word != "" {
+			refused(t, err, "--next-hop", word)
+		}
+	}
+}
+
 func TestT1AboveT2(t *testing.T) {
 	_, err := load([]string{"--t1=5s"})
 	refused(t, err, "--t2", "less than --t1 (5s)")
@@ -364,13 +532,13 @@ func TestT1AboveT2(t *testing.T) {
 
 // Every problem is told at once, from flags and environment alike.
 func TestAllProblemsAtOnce(t *testing.T) {
-	_, err := load([]string{"--listen=tcp:10.0.0.1:5060", "--t1=fast", "--mode=none"}, "SIPEDGE_DRAIN=5", "SIPEDGE_LOOPS=0")
+	_, err := load([]string{"--listen=sctp:10.0.0.1:5060", "--t1=fast", "--mode=none"}, "SIPEDGE_DRAIN=5", "SIPEDGE_LOOPS=0")
 	refused(t, err, "--listen", "--t1", "--mode", "--drain (from SIPEDGE_DRAIN)", "--loops (from SIPEDGE_LOOPS)")
 	if lines := strings.Split(err.Error(), "\n"); len(lines) != 5 {
 		t.Errorf("%d lines: %v", len(lines), err)
 	}
 	var p Problem
-	if !errors.As(err, &p) || p.Setting != "listen" || p.Value != "tcp:10.0.0.1:5060" {
+	if !errors.As(err, &p) || p.Setting != "listen" || p.Value != "sctp:10.0.0.1:5060" {
 		t.Errorf("first problem %+v", p)
 	}
 }
@@ -389,7 +557,7 @@ func TestWarnings(t *testing.T) {
 	f("--timer-c 3m0s", []string{"--timer-c=180s"})
 	f("--timer-c 2s", nil, "SIPEDGE_TIMER_C=2s")
 	f("", []string{"--timer-c=180.001s"})
-	f("503", []string{"--next-hop=sip:gw.example.com:5060"})
+	f("", []string{"--next-hop=sip:gw.example.com:5060"})
 	f("SIPEDGE_LISTN", nil, "SIPEDGE_LISTN=udp:10.0.0.1:5060")
 	f("--open-relay", []string{"--open-relay", "--listen=udp:0.0.0.0:5060"})
 	f("", []string{"--open-relay"})
@@ -425,7 +593,7 @@ func TestAnyValue(t *testing.T) {
 			return
 		}
 		switch {
-		case len(c.Listeners) == 0, c.Loops < 1, c.T1 <= 0, c.T2 < c.T1, c.T4 <= 0, c.TimerC <= 0, c.MaxTransactions < 1, c.UDPReceiveBuffer < 1, c.DataDir == "", c.Admin == (Admin{}):
+		case len(c.Listeners) == 0, c.Loops+c.StreamLoops < 1, c.Policy == nil, c.T1 <= 0, c.T2 < c.T1, c.T4 <= 0, c.TimerC <= 0, c.MaxTransactions < 1, c.UDPReceiveBuffer < 1, c.DataDir == "", c.Admin == (Admin{}):
 			t.Fatalf("--%s=%q gave %+v", name, v, c)
 		}
 	})

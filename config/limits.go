@@ -25,8 +25,23 @@ const (
 	// A unix socket path must fit sockaddr_un with its final zero: 108 bytes on Linux, 104 on the BSDs.
 	maxUnixPath = 103
 
+	maxConnections  = 4_000_000 // connection slots are 32 bits wide; memory and file descriptors end before
+	maxCertificates = 1024
+	maxOrigins      = 256
+	maxDNS          = 8 // each adds its time to a look-up that none answers
+
+	minStreamIdle, maxStreamIdle = time.Second, 24 * time.Hour
+
 	maxNextHop = 512 // a host name has at most 253 characters
 
 	minSecret     = 32   // characters; 32 hexadecimal digits are 128 bits
 	maxSecretFile = 4096 // bytes; two lines and room for comments
+
+	maxPolicyFile    = 16 << 20  // bytes; the largest number plans have some hundred thousand patterns
+	maxPolicyNodes   = 2_000_000 // values; above what such a file has without aliases
+	maxPolicyText    = 1024      // bytes of one value
+	maxPolicyName    = 64        // characters; names are labels of metrics
+	maxPolicyHeaders = 64
+	maxNumber        = 32  // digits; E.164 has 15, and what is dialled has prefixes before them
+	maxProblems      = 100 // told of one file
 )

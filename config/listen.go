@@ -9,62 +9,64 @@ import (
 	"sipedge/transport"
 )
 
-// setListen reads udp:HOST:PORT into another listener.
+// setListen reads PROTO:HOST:PORT into another listener.
 func setListen(d *draft, s string) error {
-	addr, err := parseListen(s)
+	l, err := parseListen(s)
 	if err != nil {
 		return err
 	}
 	if len(d.cfg.Listeners) == transport.MaxListeners {
 		return fmt.Errorf("more than %d listeners", transport.MaxListeners)
 	}
-	for _, l := range d.cfg.Listeners {
-		if err := overlap(l.Addr, addr); err != nil {
+	for _, other := range d.cfg.Listeners {
+		if err := overlap(other, l); err != nil {
 			return err
 		}
 	}
-	d.cfg.Listeners = append(d.cfg.Listeners, Listener{Addr: addr})
+	d.cfg.Listeners = append(d.cfg.Listeners, l)
 	return nil
 }
 
-// overlap refuses two listeners that the system would refuse, with words that do not blame another process.
-func overlap(a, b netip.AddrPort) error {
+// overlap refuses two listeners that the system would refuse, with words that do not blame another process. UDP and TCP
+// have ports of their own; tls, ws and wss are TCP.
+func overlap(a, b Listener) error {
 	switch {
-	case a.Port() != b.Port() || a.Port() == 0 || a.Addr().Is4() != b.Addr().Is4():
+	case (a.Proto == transport.UDP) != (b.Proto == transport.UDP):
+		return nil
+	case a.Addr.Port() != b.Addr.Port() || a.Addr.Port() == 0 || a.Addr.Addr().Is4() != b.Addr.Addr().Is4():
 		return nil
 	case a == b:
 		return fmt.Errorf("given twice")
-	case a.Addr().IsUnspecified() || b.Addr().IsUnspecified():
-		return fmt.Errorf("it overlaps with udp:%v", a)
+	case a.Addr == b.Addr:
+		return fmt.Errorf("%v has this address and port already, and %s is TCP too", a, ProtocolName(b.Proto))
+	case a.Addr.Addr().IsUnspecified() || b.Addr.Addr().IsUnspecified():
+		return fmt.Errorf("it overlaps with %v", a)
 	}
 	return nil
 }
 
-func parseListen(s string) (netip.AddrPort, error) {
-	none := netip.AddrPort{}
+func parseListen(s string) (Listener, error) {
 	proto, rest, ok := strings.Cut(s, ":")
-	switch proto = strings.ToLower(proto); {
-	case proto == "tcp" || proto == "tls" || proto == "ws" || proto == "wss":
-		return none, fmt.Errorf("%s is not a transport of this version; only udp is", proto)
-	case !ok || proto != "udp":
-		return none, fmt.Errorf("it must begin with %q", "udp:")
+	p, err := parseProtocol(proto)
+	if err != nil || !ok {
+		return Listener{}, fmt.Errorf("it must begin with udp:, tcp:, tls:, ws: or wss:")
 	}
 	host, port, hasPort, err := splitHostPort(rest)
 	if err != nil {
-		return none, err
+		return Listener{}, err
 	}
 	if !hasPort {
-		return none, fmt.Errorf("the port is missing")
+		return Listener{}, fmt.Errorf("the port is missing")
 	}
 	addr, err := parseBindAddr(host)
 	if err != nil {
-		return none, err
+		return Listener{}, err
 	}
 	n, err := parsePort(port)
 	if err != nil {
-		return none, err
+		return Listener{}, err
 	}
-	return netip.AddrPortFrom(addr, n), nil
+	return Listener{Proto: p, Addr: netip.AddrPortFrom(addr, n)}, nil
 }
 
 // parseBindAddr wants an address of this machine. Names are refused, for a name that changes its
@@ -116,9 +118,9 @@ func setAdvertise(d *draft, s string) error {
 	return nil
 }
 
-// advertise is one --advertise; an invalid listener stands for all of them.
+// advertise is one --advertise; a zero listener stands for all of them.
 type advertise struct {
-	listener netip.AddrPort
+	listener Listener
 	host     HostPort
 }
 
@@ -126,15 +128,18 @@ type advertise struct {
 // the one for all.
 func (d *draft) applyAdvertise() {
 	for _, a := range d.advertise {
+		one, found := a.listener != Listener{}, false
 		for i := range d.cfg.Listeners {
-			if l := &d.cfg.Listeners[i]; !a.listener.IsValid() && l.Advertise.Host == "" {
+			l := &d.cfg.Listeners[i]
+			switch {
+			case !one && l.Advertise.Host == "":
 				l.Advertise = a.host
-			} else if a.listener == l.Addr {
-				l.Advertise = a.host
+			case one && a.listener.Proto == l.Proto && a.listener.Addr == l.Addr:
+				l.Advertise, found = a.host, true
 			}
 		}
-		if a.listener.IsValid() && !slices.ContainsFunc(d.cfg.Listeners, func(l Listener) bool { return l.Addr == a.listener }) {
-			d.problem("advertise", "udp:"+a.listener.String()+"=...", fmt.Errorf("no --listen has that address"))
+		if one && !found {
+			d.problem("advertise", a.listener.String()+"=...", fmt.Errorf("no --listen has that transport and address"))
 		}
 	}
 }

@@ -81,6 +81,8 @@ type draft struct {
 	cfg       Config
 	env       map[string]string
 	advertise []advertise
+	certs     []string          // --tls-cert
+	keys      []string          // --tls-key
 	from      map[string]string // setting name -> environment variable that its value came from
 	problems  []error
 }
@@ -146,6 +148,7 @@ func (s *setting) setValue(d *draft, v string) error {
 func (d *draft) complete() {
 	c := &d.cfg
 	d.applyAdvertise()
+	d.completeStreams()
 	if c.DataDir == "" && !d.has("data-dir") {
 		var err error
 		if c.DataDir, err = defaultDataDir(os.Geteuid(), d.env); err != nil {
@@ -166,7 +169,35 @@ func (d *draft) complete() {
 	if c.OpenRelay && slices.ContainsFunc(c.Listeners, func(l Listener) bool { return !l.Addr.Addr().IsLoopback() }) {
 		d.warn("--open-relay: anyone who can reach this machine can send requests through it to anywhere")
 	}
+	if t := c.NextHop; t != nil {
+		if l := c.listenerAt(t); l != nil {
+			d.problem("next-hop", t.Text, fmt.Errorf("it is our own listener %v; every request would come back", l))
+		} else if err := c.reachable(t); err != nil {
+			d.problem("next-hop", t.Text, err)
+		}
+	}
+	d.loadPolicy()
 	d.warnUnknown()
+}
+
+// loadPolicy reads --policy when everything that it is checked against is known.
+func (d *draft) loadPolicy() {
+	c := &d.cfg
+	c.Policy = DefaultPolicy()
+	if c.PolicyFile == "" {
+		return
+	}
+	p, warnings, err := LoadPolicy(c.PolicyFile, c)
+	var problems PolicyErrors
+	switch {
+	case errors.As(err, &problems): // they name the file and each place in it
+		d.problems = append(d.problems, problems)
+	case err != nil:
+		d.problem("policy", c.PolicyFile, err)
+	default:
+		c.Policy = p
+		c.Warnings = append(c.Warnings, warnings...)
+	}
 }
 
 // has tells whether the setting was refused already; then what follows from it is no news.

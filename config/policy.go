@@ -13,14 +13,14 @@ import (
 // The tag "yaml" is the name of a field in the file, "doc" what the schema says of it. A field with the name "-" is
 // filled in by the loader. Lists that the file writes as NAME: {...} keep the order of the file.
 type Policy struct {
-	Domains   []HostPort `yaml:"domains" doc:"Hosts that are ours, as HOST or HOST:PORT, besides those of --domain."`
+	Domains   []HostPort `yaml:"domains" doc:"Hosts that are ours, as HOST or HOST:PORT, besides those of --domain." most:"1024"`
 	Numbers   Numbers    `yaml:"numbers" doc:"How telephone numbers are read."`
-	Regions   []Region   `yaml:"regions,named" doc:"Named sets of telephone numbers. A number is in the one region that has the longest pattern for it."`
-	Schedules []Schedule `yaml:"schedules,named" doc:"Named times of the week, with holidays."`
-	Peers     []Peer     `yaml:"peers,named" doc:"Neighbours known by address or TLS identity."`
-	Gateways  []Group    `yaml:"gateways,named" doc:"Groups of next hops with selection, failover, probes and limits."`
+	Regions   []Region   `yaml:"regions,named" doc:"Named sets of telephone numbers. A number is in the one region that has the longest pattern for it." most:"4096"`
+	Schedules []Schedule `yaml:"schedules,named" doc:"Named times of the week, with holidays." most:"256"`
+	Peers     []Peer     `yaml:"peers,named" doc:"Neighbours known by address or TLS identity." most:"4096"`
+	Gateways  []Group    `yaml:"gateways,named" doc:"Groups of next hops with selection, failover, probes and limits." most:"1024"`
 	Emergency *Emergency `yaml:"emergency" doc:"Emergency calls: routed before everything else and exempt from every limit."`
-	Routes    []Route    `yaml:"routes" doc:"What becomes of a request that is not part of a dialog. The first route that matches decides; with none, the flags do."`
+	Routes    []Route    `yaml:"routes" doc:"What becomes of a request that is not part of a dialog. The first route that matches decides; with none, the flags do." most:"4096"`
 	Overload  Overload   `yaml:"overload" doc:"What one source may send, and what is turned away when there is too much of everything."`
 }
 
@@ -64,8 +64,8 @@ type Region struct {
 type Schedule struct {
 	Name     string         `yaml:"-"`
 	Zone     *time.Location `yaml:"zone" doc:"Time zone, as in Europe/Berlin. Default: UTC."`
-	Hours    []WeekHours    `yaml:"hours" doc:"Open hours, as in Mon-Fri 08:00-18:00; an end before the begin is on the next day. Without any: always open."`
-	Holidays []Dates        `yaml:"holidays" doc:"Closed days: 2026-04-03, 12-25 (each year), or 12-24..12-26."`
+	Hours    []WeekHours    `yaml:"hours" doc:"Open hours, as in Mon-Fri 08:00-18:00; an end before the begin is on the next day. Without any: always open." most:"64"`
+	Holidays []Dates        `yaml:"holidays" doc:"Closed days: 2026-04-03, 12-25 (each year), or 12-24..12-26." most:"1024"`
 }
 
 // WeekHours is a time span on some days of the week. To may be up to 48 hours: it then ends on the next day.
@@ -89,8 +89,8 @@ type Date struct {
 type Peer struct {
 	Name      string         `yaml:"-"`
 	Line      int            `yaml:"-"`
-	Addresses []netip.Prefix `yaml:"addresses" doc:"Source addresses, as addresses or CIDR prefixes."`
-	TLS       []string       `yaml:"tls" doc:"Domain names that its TLS client certificate proves (RFC 5922)."`
+	Addresses []netip.Prefix `yaml:"addresses" doc:"Source addresses, as addresses or CIDR prefixes." most:"4096"`
+	TLS       []string       `yaml:"tls" doc:"Domain names that its TLS client certificate proves (RFC 5922)." most:"64"`
 	Country   *Country       `yaml:"country" doc:"Country whose way of dialling it uses: ISO code, calling code, or all of it."`
 	Limits    Limits         `yaml:"limits" doc:"What it may send."`
 	Allow     Allow          `yaml:"allow" doc:"Where its requests may go; anything else is answered 403. Default: anywhere that a route takes it."`
@@ -99,34 +99,37 @@ type Peer struct {
 
 // Limits are caps. 0: none.
 type Limits struct {
-	Calls             int    `yaml:"calls" doc:"Calls at once."`
-	CallsPerSecond    int    `yaml:"calls-per-second" doc:"New calls in a second."`
-	RequestsPerSecond int    `yaml:"requests-per-second" doc:"Requests of any method that belong to no dialog, in a second."`
+	Calls             int    `yaml:"calls" doc:"Calls at once." range:"0..10000000"`
+	CallsPerSecond    int    `yaml:"calls-per-second" doc:"New calls in a second." range:"0..1000000"`
+	RequestsPerSecond int    `yaml:"requests-per-second" doc:"Requests of any method that belong to no dialog, in a second." range:"0..10000000"`
 	Answer            Answer `yaml:"answer" doc:"Answer to what is too much. Default: 503 with Retry-After 10."`
 }
 
 // Allow is what a peer may ask for: a Request-URI with one of the domains and, if it has a telephone number, one of the
 // numbers. An empty list allows all.
 type Allow struct {
-	Domains []TextPattern   `yaml:"domains" doc:"Hosts in the Request-URI; *.example.com for all below it."`
-	Numbers []NumberPattern `yaml:"numbers" doc:"Telephone numbers in the Request-URI, in E.164 where the country is known."`
-	Regions []Ref           `yaml:"regions" doc:"Regions of such numbers."`
+	Domains []TextPattern   `yaml:"domains" doc:"Hosts in the Request-URI; *.example.com for all below it." most:"1024"`
+	Numbers []NumberPattern `yaml:"numbers" doc:"Telephone numbers in the Request-URI, in E.164 where the country is known." most:"4096"`
+	Regions []Ref           `yaml:"regions" doc:"Regions of such numbers." most:"1024" ref:"regions"`
 }
 
 // HeaderEdits are changes to the header fields of a request that goes on.
 type HeaderEdits struct {
-	Remove []string `yaml:"remove" doc:"Names of header fields to take out."`
-	Add    []Header `yaml:"add" doc:"Header fields to add, as NAME: VALUE."`
+	Remove []string `yaml:"remove" doc:"Names of header fields to take out." most:"64"`
+	Add    Headers  `yaml:"add" doc:"Header fields to add, as NAME: VALUE." most:"64"`
 }
+
+// Headers are header fields in the order of the file.
+type Headers []Header
 
 // Header is one header field.
 type Header struct{ Name, Value string }
 
 // Answer is a final response of ours. Code 0 in an optional place: the default there.
 type Answer struct {
-	Code       int           `yaml:"code" doc:"Status, 400 to 699."`
+	Code       int           `yaml:"code" doc:"Status, 400 to 699." range:"400..699"`
 	Reason     string        `yaml:"reason" doc:"Reason phrase. Default: that of the status."`
-	RetryAfter time.Duration `yaml:"retry-after" doc:"When to try again, whole seconds. Default: not said."`
+	RetryAfter time.Duration `yaml:"retry-after" doc:"When to try again, whole seconds. Default: not said." range:"1s..24h"`
 }
 
 // Select is how a group chooses among the members of the best priority that are up and have room.
@@ -162,12 +165,12 @@ const (
 type Group struct {
 	Name        string        `yaml:"-"`
 	Line        int           `yaml:"-"`
-	Members     []Member      `yaml:"members" doc:"The gateways."`
+	Members     []Member      `yaml:"members" doc:"The gateways." most:"64"`
 	Select      Select        `yaml:"select" doc:"How to choose among the members of the same priority that are up and have room. Default: priority, in the order of the file."`
 	HashBy      HashBy        `yaml:"hash-by" doc:"What select: hash looks at. Default: call-id."`
-	Timeout     time.Duration `yaml:"timeout" doc:"How long a member may be silent (not even a 100 Trying) before the next one is tried. Default: the 32 s of RFC 3261 (64 times T1)."`
+	Timeout     time.Duration `yaml:"timeout" doc:"How long a member may be silent (not even a 100 Trying) before the next one is tried. Default: the 32 s of RFC 3261 (64 times T1)." range:"100ms..32s"`
 	Failover    Failover      `yaml:"failover" doc:"Final responses that make the next member be tried, as 503 or 5xx, and timeout for silence. A member that cannot be reached is always followed by the next. Default: 500, 502, 503, 504, timeout."`
-	Tries       int           `yaml:"tries" doc:"Members tried for one request, at most. Default: all, up to 16."`
+	Tries       int           `yaml:"tries" doc:"Members tried for one request, at most. Default: all, up to 16." range:"1..16"`
 	Overflow    Overflow      `yaml:"overflow" doc:"When the member chosen has no room left under its limits: next tries the member that comes next, reject answers at once. Default: next."`
 	Unavailable Answer        `yaml:"unavailable" doc:"Answer when no member is up or has room. Default: 503 with Retry-After 10."`
 	RequestURI  RequestURI    `yaml:"request-uri" doc:"keep leaves the Request-URI's host as it is, gateway puts the member's host and port there. Default: keep."`
@@ -206,10 +209,10 @@ type Member struct {
 	Name           string    `yaml:"name" doc:"Name in metrics and for the admin interface. Default: host and port of the URI."`
 	Line           int       `yaml:"-"`
 	URI            TargetURI `yaml:"uri" doc:"Where it is: sip:HOST[:PORT][;transport=udp|tcp|tls] or sips:HOST[:PORT]. A name is looked up by RFC 3263."`
-	Priority       int       `yaml:"priority" doc:"Lower is tried first. Default: 1."`
-	Weight         int       `yaml:"weight" doc:"Share among members of the same priority, for select: weight and least-calls. Default: 1."`
-	Calls          int       `yaml:"calls" doc:"Calls at once. Default: no limit."`
-	CallsPerSecond int       `yaml:"calls-per-second" doc:"New calls in a second. Default: no limit."`
+	Priority       int       `yaml:"priority" doc:"Lower is tried first. Default: 1." range:"0..65535"`
+	Weight         int       `yaml:"weight" doc:"Share among members of the same priority, for select: weight and least-calls. Default: 1." range:"1..65535"`
+	Calls          int       `yaml:"calls" doc:"Calls at once. Default: no limit." range:"0..10000000"`
+	CallsPerSecond int       `yaml:"calls-per-second" doc:"New calls in a second. Default: no limit." range:"0..1000000"`
 }
 
 // TargetURI is where to send: the parts of a sip or sips URI without user that RFC 3263 needs.
@@ -223,10 +226,10 @@ type TargetURI struct {
 
 // Probe is how the members of a group are watched.
 type Probe struct {
-	Every   time.Duration `yaml:"every" doc:"Time between two probes of a member. Default: 10s."`
-	Timeout time.Duration `yaml:"timeout" doc:"How long to wait for the answer. Default: the smaller of every and 2s."`
-	Down    int           `yaml:"down" doc:"Failed probes in a row that take a member out. Default: 2."`
-	Up      int           `yaml:"up" doc:"Answered probes in a row that take it back. Default: 1."`
+	Every   time.Duration `yaml:"every" doc:"Time between two probes of a member. Default: 10s." range:"100ms..1h"`
+	Timeout time.Duration `yaml:"timeout" doc:"How long to wait for the answer. Default: the smaller of every and 2s." range:"50ms..32s"`
+	Down    int           `yaml:"down" doc:"Failed probes in a row that take a member out. Default: 2." range:"1..100"`
+	Up      int           `yaml:"up" doc:"Answered probes in a row that take it back. Default: 1." range:"1..100"`
 	From    string        `yaml:"from" doc:"URI in From. Default: sip:probe@ and our address."`
 	To      string        `yaml:"to" doc:"User part of the Request-URI. Default: none."`
 	Expect  Failover      `yaml:"expect" doc:"Answers that mean it is there. Default: any but 408, 500, 502, 503 and 504, since a 405 comes from something alive."`
@@ -235,7 +238,7 @@ type Probe struct {
 // Emergency is about calls to emergency numbers and urn:service:sos. They are looked for before peers' limits, overload
 // and routes.
 type Emergency struct {
-	Numbers []string `yaml:"numbers" doc:"Numbers as they are dialled, as in 112; matched as a whole."`
+	Numbers []string `yaml:"numbers" doc:"Numbers as they are dialled, as in 112; matched as a whole." most:"64"`
 	URN     bool     `yaml:"urn" doc:"Requests for urn:service:sos and what is below it count too. Default: true."`
 	Action  `yaml:",inline"`
 }
@@ -250,27 +253,27 @@ type Route struct {
 
 // Match is what a route asks of a request. An absent part (nil, empty) is always true.
 type Match struct {
-	Methods    []string             `yaml:"method" doc:"Methods, as in INVITE."`
+	Methods    []string             `yaml:"method" doc:"Methods, as in INVITE." most:"64"`
 	URI        URIMatch             `yaml:"uri" doc:"The Request-URI."`
 	From       URIMatch             `yaml:"from" doc:"The URI in From."`
 	To         URIMatch             `yaml:"to" doc:"The URI in To."`
-	Peers      []Ref                `yaml:"peer" doc:"Peers that it comes from; any for all of them, none for sources that are no peer."`
+	Peers      []Ref                `yaml:"peer" doc:"Peers that it comes from; any for all of them, none for sources that are no peer." most:"1024" ref:"peers"`
 	AnyPeer    bool                 `yaml:"-"` // one of Peers, or any of them
 	NoPeer     bool                 `yaml:"-"` // or none
-	Sources    []netip.Prefix       `yaml:"source" doc:"Source addresses, as addresses or CIDR prefixes."`
-	Transports []transport.Protocol `yaml:"transport" doc:"Transports that it comes by: udp, tcp, tls, ws, wss."`
-	Schedules  []Ref                `yaml:"schedule" doc:"Schedules, one of which must be open now."`
-	Outside    []Ref                `yaml:"outside" doc:"Schedules, all of which must be closed now."`
+	Sources    []netip.Prefix       `yaml:"source" doc:"Source addresses, as addresses or CIDR prefixes." most:"1024"`
+	Transports []transport.Protocol `yaml:"transport" doc:"Transports that it comes by: udp, tcp, tls, ws, wss." most:"5"`
+	Schedules  []Ref                `yaml:"schedule" doc:"Schedules, one of which must be open now." most:"64" ref:"schedules"`
+	Outside    []Ref                `yaml:"outside" doc:"Schedules, all of which must be closed now." most:"64" ref:"schedules"`
 }
 
 // URIMatch is what a route asks of a URI.
 type URIMatch struct {
-	Schemes []string        `yaml:"scheme" doc:"Schemes: sip, sips, tel, urn and others."`
-	Hosts   []TextPattern   `yaml:"host" doc:"Hosts; *.example.com for all below it."`
+	Schemes []string        `yaml:"scheme" doc:"Schemes: sip, sips, tel, urn and others." most:"16"`
+	Hosts   []TextPattern   `yaml:"host" doc:"Hosts; *.example.com for all below it." most:"1024"`
 	Ours    *bool           `yaml:"ours" doc:"Whether the host is a domain of ours."`
-	Users   []TextPattern   `yaml:"user" doc:"User parts, case-sensitive; a * at the begin or the end stands for anything."`
-	Numbers []NumberPattern `yaml:"number" doc:"Telephone numbers: +49 is a prefix, +4930..+4939 a range of prefixes, =112 one whole number."`
-	Regions []Ref           `yaml:"region" doc:"Regions of the telephone number."`
+	Users   []TextPattern   `yaml:"user" doc:"User parts, case-sensitive; a * at the begin or the end stands for anything." most:"1024"`
+	Numbers []NumberPattern `yaml:"number" doc:"Telephone numbers: +49 is a prefix, +4930..+4939 a range of prefixes, =112 one whole number." most:"4096"`
+	Regions []Ref           `yaml:"region" doc:"Regions of the telephone number." most:"1024" ref:"regions"`
 }
 
 // PatternKind is where the * of a TextPattern is.
@@ -292,7 +295,7 @@ type TextPattern struct {
 // Action is what happens to a request: exactly one of Gateway, NextHop, Relay, Redirect, Reject and RedirectServer is set;
 // the rest says how.
 type Action struct {
-	Gateway        *Ref       `yaml:"gateway" doc:"Send it to a gateway group."`
+	Gateway        *Ref       `yaml:"gateway" doc:"Send it to a gateway group." ref:"gateways"`
 	NextHop        *TargetURI `yaml:"next-hop" doc:"Send it to one place, as sip:HOST[:PORT][;transport=udp|tcp|tls] or sips:HOST[:PORT]."`
 	Relay          bool       `yaml:"relay" doc:"Send it where its Request-URI says (RFC 3263). Never takes a Request-URI that is ours."`
 	Redirect       *Redirect  `yaml:"redirect" doc:"Answer with another place to ask."`
@@ -308,36 +311,45 @@ type Action struct {
 
 // Redirect is an answer of class 3xx.
 type Redirect struct {
-	To   []string `yaml:"to" doc:"URIs for Contact, best first; the user of the Request-URI is put into a sip or sips URI without one."`
-	Code int      `yaml:"code" doc:"300, 301, 302, 305 or 380. Default: 302."`
+	To   []string `yaml:"to" doc:"URIs for Contact, best first; the user of the Request-URI is put into a sip or sips URI without one." most:"16"`
+	Code int      `yaml:"code" doc:"300, 301, 302, 305 or 380. Default: 302." range:"300..380"`
 }
 
 // NumberEdit is done in this order: Normalise, Strip, Prepend. It touches a Request-URI with a telephone number only.
 type NumberEdit struct {
 	Normalise bool   `yaml:"normalise" doc:"Make it E.164 (+49...) by the country of the peer, or that of numbers."`
-	Strip     int    `yaml:"strip" doc:"Characters to take from its begin, + included."`
+	Strip     int    `yaml:"strip" doc:"Characters to take from its begin, + included." range:"0..32"`
 	Prepend   string `yaml:"prepend" doc:"What to put before it: digits, with + only at the begin."`
 }
 
 // Overload is how much is too much.
 type Overload struct {
-	Rates      []Rate        `yaml:"rates" doc:"What one source may send. The first entry with its address counts; loopback is free unless an entry names it."`
-	Scanners   []string      `yaml:"scanners" doc:"Requests whose User-Agent contains one of these texts are dropped without an answer; case does not count. Default: the well-known ones; [] for none."`
-	Delay      time.Duration `yaml:"delay" doc:"New calls are turned away when packets have waited longer than this for their turn. Default: 100ms."`
-	RetryAfter time.Duration `yaml:"retry-after" doc:"Retry-After of those answers, whole seconds. Default: 5s."`
+	Rates      []Rate        `yaml:"rates" doc:"What one source may send. The first entry with its address counts; loopback is free unless an entry names it." most:"256"`
+	Scanners   []string      `yaml:"scanners" doc:"Requests whose User-Agent contains one of these texts are dropped without an answer; case does not count. Default: the well-known ones; [] for none." most:"1024"`
+	Delay      time.Duration `yaml:"delay" doc:"New calls are turned away when packets have waited longer than this for their turn. Default: 100ms." range:"1ms..10s"`
+	RetryAfter time.Duration `yaml:"retry-after" doc:"Retry-After of those answers, whole seconds. Default: 5s." range:"1s..24h"`
 	Control    bool          `yaml:"control" doc:"Overload control with neighbours by RFC 7339 and 7415 (the oc parameter). Default: true."`
 }
 
 // Rate is how many requests that belong to no dialog each source in Addresses may send.
 type Rate struct {
-	Addresses []netip.Prefix `yaml:"addresses" doc:"Sources, as addresses or CIDR prefixes."`
+	Addresses []netip.Prefix `yaml:"addresses" doc:"Sources, as addresses or CIDR prefixes." most:"4096"`
 	IPv4Bits  int            `yaml:"-"` // what of a source counts as one; 0..32
 	IPv6Bits  int            `yaml:"-"` // 0..128
-	Each      string         `yaml:"each" doc:"What counts as one source: address (an IPv4 address or an IPv6 /64), prefix (IPv4 /24, IPv6 /48) or all together. Default: address."`
-	PerSecond int            `yaml:"requests-per-second" doc:"Requests in a second."`
-	Burst     int            `yaml:"burst" doc:"Requests at once after silence. Default: twice requests-per-second."`
+	Each      Each           `yaml:"each" doc:"What counts as one source: address (an IPv4 address or an IPv6 /64), prefix (IPv4 /24, IPv6 /48) or all together. Default: address."`
+	PerSecond int            `yaml:"requests-per-second" doc:"Requests in a second." range:"1..10000000"`
+	Burst     int            `yaml:"burst" doc:"Requests at once after silence. Default: twice requests-per-second." range:"1..10000000"`
 	Over      Over           `yaml:"over" doc:"What becomes of more: drop without an answer, or reject with 503. Default: drop."`
 }
+
+// Each is what counts as one source.
+type Each string
+
+const (
+	EachAddress Each = "address"
+	EachPrefix  Each = "prefix"
+	EachAll     Each = "all"
+)
 
 // Over is what becomes of a request over a Rate.
 type Over string

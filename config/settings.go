@@ -39,7 +39,7 @@ func (s *setting) env() string {
 var groups = []group{
 	{"Network", []setting{
 		{
-			name: "listen", arg: "udp:HOST:PORT", repeat: true,
+			name: "listen", arg: "udp|tcp|tls|ws|wss:HOST:PORT", repeat: true,
 			usage:   "Address to receive SIP on: an IP address of this machine, IPv6 in brackets; 0.0.0.0 or [::] for all of them.",
 			example: "udp:192.0.2.1:5060", def: is("udp:127.0.0.1:5060"), set: setListen,
 		},
@@ -55,13 +55,70 @@ var groups = []group{
 		},
 		{
 			name: "loops", arg: "N",
-			usage:   "Event loops. Each keeps one CPU when there is load.",
-			example: "4", def: defaultLoops, set: setLoops,
+			usage:   "Event loops for UDP. Each keeps one CPU when there is load.",
+			example: "4", def: defaultLoops, set: loops(func(c *Config) *int { return &c.Loops }),
 		},
 		{
 			name: "udp-receive-buffer", arg: "SIZE",
 			usage:   "Receive buffer to ask of the kernel, per socket. Less than that is served with a warning.",
 			example: "4MiB", def: is("4MiB"), set: setReceiveBuffer,
+		},
+		{
+			name: "udp-mtu-switch", arg: "on|off",
+			usage:   "Send a request that is too large for a UDP packet (over 1,300 bytes) by TCP, as RFC 3261 section 18.1.1 wants, and by UDP after all when nothing answers there.",
+			example: "off", def: is("on"), set: onOff(func(c *Config) *bool { return &c.UDPMTUSwitch }),
+		},
+		{
+			name: "dns", arg: "HOST[:PORT]", repeat: true,
+			usage:   "DNS server to ask for next hops (RFC 3263), an IP address. Default: those of /etc/resolv.conf.",
+			example: "192.0.2.53", set: setDNS,
+		},
+	}},
+	{"Streams", []setting{
+		{
+			name: "stream-loops", arg: "N",
+			usage:   "Event loops for TCP, TLS and WebSocket, besides those for UDP.",
+			example: "2", def: defaultLoops, set: loops(func(c *Config) *int { return &c.StreamLoops }),
+		},
+		{
+			name: "max-connections", arg: "N",
+			usage:   "Connections at once. Lowered, with a warning, to what the limit of open files allows.",
+			example: "100k", def: is("100k"), set: count(func(c *Config) *int { return &c.MaxConnections }, maxConnections),
+		},
+		{
+			name: "max-connections-per-address", arg: "N",
+			usage:   "Connections at once that one address, or one IPv6 /64, may open.",
+			example: "1000", def: is("4096"), set: count(func(c *Config) *int { return &c.MaxConnectionsPerAddress }, maxConnections),
+		},
+		{
+			name: "stream-idle", arg: "DURATION",
+			usage:   "Close a connection on which nothing was said for this long, keep-alives included.",
+			example: "10m", def: is("10m"), set: duration(func(c *Config) *time.Duration { return &c.StreamIdle }, minStreamIdle, maxStreamIdle),
+		},
+		{
+			name: "ws-origin", arg: "ORIGIN", repeat: true,
+			usage:   "Web site whose pages may open WebSockets (RFC 6455 section 10.2), as scheme, host and port. Default: any.",
+			example: "https://phone.example.com", set: setWSOrigin,
+		},
+		{
+			name: "tls-cert", arg: "FILE", repeat: true,
+			usage:   "Certificate chain, PEM, leaf first. The first is for clients that ask for no name or an unknown one; others are chosen by the name asked for. Read again on SIGHUP and when it changes.",
+			example: "/etc/sipedge/cert.pem", set: setTLSCert,
+		},
+		{
+			name: "tls-key", arg: "FILE", repeat: true,
+			usage:   "Private key, PEM, of each --tls-cert in the same order.",
+			example: "/etc/sipedge/key.pem", set: setTLSKey,
+		},
+		{
+			name: "tls-client-ca", arg: "FILE",
+			usage:   "Authorities, PEM, that client certificates are checked by. Clients are then asked for one; without one they have no identity for the policy.",
+			example: "/etc/sipedge/clients.pem", set: file(func(c *Config) *string { return &c.TLS.ClientCA }),
+		},
+		{
+			name: "tls-ca", arg: "FILE",
+			usage:   "Authorities, PEM, that servers are checked by where we connect. Default: the system's.",
+			example: "/etc/ssl/certs/ca-certificates.crt", set: file(func(c *Config) *string { return &c.TLS.CA }),
 		},
 	}},
 	{"Routing", []setting{
@@ -71,9 +128,14 @@ var groups = []group{
 			example: "example.com", set: setDomain,
 		},
 		{
-			name: "next-hop", arg: "sip:HOST:PORT",
-			usage:   "Where new requests go that nothing else decides.",
+			name: "next-hop", arg: "URI",
+			usage:   "Where new requests go that nothing else decides: sip:HOST[:PORT][;transport=udp|tcp|tls] or sips:HOST[:PORT]. A name is looked up by RFC 3263.",
 			example: "sip:192.0.2.10:5060", set: setNextHop,
+		},
+		{
+			name: "policy", arg: "FILE",
+			usage:   "Routes, gateways, peers and limits, in YAML. sipedge check FILE says what is wrong with one or what it means.",
+			example: "/etc/sipedge/policy.yaml", set: file(func(c *Config) *string { return &c.PolicyFile }),
 		},
 		{
 			name: "mode", arg: "stateful|stateless",
@@ -128,13 +190,13 @@ var groups = []group{
 			name: "data-dir", arg: "DIR",
 			usage: "All state; mode 0700, made when missing. Default: " + rootDataDir + " for root, else " +
 				"$XDG_STATE_HOME/sipedge or ~/.local/state/sipedge.",
-			example: "/var/lib/sipedge", set: setDataDir,
+			example: "/var/lib/sipedge", set: file(func(c *Config) *string { return &c.DataDir }),
 		},
 		{
 			name: "secret-file", arg: "FILE",
 			usage: "Master secret, mode 0600: the current one on the first line, the previous one, still accepted, on the second. " +
 				"The nodes of one site share it. Default: made once in the data directory.",
-			example: "/etc/sipedge/secret", set: setSecretFile,
+			example: "/etc/sipedge/secret", set: file(func(c *Config) *string { return &c.SecretFile }),
 		},
 		{
 			name: "admin", arg: "unix:PATH|HOST:PORT",
@@ -245,15 +307,31 @@ func setReceiveBuffer(d *draft, s string) (err error) {
 	return err
 }
 
-func setLoops(d *draft, s string) (err error) {
-	d.cfg.Loops, err = parseCount(s, 1, transport.MaxLoops, map[string]int64{"": 1})
-	return err
+func loops(field func(*Config) *int) func(*draft, string) error {
+	return func(d *draft, s string) (err error) {
+		*field(&d.cfg), err = parseCount(s, 1, transport.MaxLoops, map[string]int64{"": 1})
+		return err
+	}
+}
+
+func count(field func(*Config) *int, most int64) func(*draft, string) error {
+	return func(d *draft, s string) (err error) {
+		*field(&d.cfg), err = parseCount(s, 1, most, countUnits)
+		return err
+	}
+}
+
+func file(field func(*Config) *string) func(*draft, string) error {
+	return func(d *draft, s string) (err error) {
+		*field(&d.cfg), err = filepath.Abs(s)
+		return err
+	}
 }
 
 // defaultLoops is one for each CPU that this process may use, a container's quota included
-// (GOMAXPROCS follows it).
+// (GOMAXPROCS follows it). UDP and streams share MaxLoops.
 func defaultLoops() string {
-	return strconv.Itoa(min(runtime.NumCPU(), runtime.GOMAXPROCS(0), transport.MaxLoops))
+	return strconv.Itoa(min(runtime.NumCPU(), runtime.GOMAXPROCS(0), transport.MaxLoops/2))
 }
 
 func defaultUDPIO() string {
@@ -282,16 +360,6 @@ func setDomain(d *draft, s string) error {
 		d.cfg.Domains = append(d.cfg.Domains, h)
 	}
 	return nil
-}
-
-func setDataDir(d *draft, s string) (err error) {
-	d.cfg.DataDir, err = filepath.Abs(s)
-	return err
-}
-
-func setSecretFile(d *draft, s string) (err error) {
-	d.cfg.SecretFile, err = filepath.Abs(s)
-	return err
 }
 
 // setAdmin refuses TCP addresses that other machines can reach: the service asks for no password.
