@@ -37,7 +37,9 @@ func (c *Conn) Read(dst []byte) (int, error) {
 		c.settle()
 		return 0, ErrMore
 	}
-	c.load()
+	if !c.more {
+		c.load()
+	}
 	n, err := c.tls.Read(dst)
 	c.more = n > 0 && n == len(dst)
 	switch err {

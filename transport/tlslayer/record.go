@@ -72,12 +72,15 @@ func (w *wire) hasRecord() bool {
 
 // next is Read when it must not wait.
 func (w *wire) next(p []byte) (int, error) {
-	n := w.front()
+	if w.left == 0 {
+		w.left = w.front()
+	}
 	switch {
-	case n > 0:
-		n = copy(p, w.in.b[w.from:w.from+n])
+	case w.left > 0:
+		n := copy(p, w.in.b[w.from:w.from+w.left])
 		w.from += n
-		if !w.open.Load() {
+		w.left -= n
+		if w.left == 0 && !w.open.Load() {
 			w.settle()
 		}
 		return n, nil
@@ -122,7 +125,7 @@ func (w *wire) settle() {
 func (w *wire) drop() {
 	if w.in != nil {
 		w.in.free()
-		w.in, w.from = nil, 0
+		w.in, w.from, w.left = nil, 0, 0
 	}
 }
 

@@ -23,6 +23,7 @@ type wire struct {
 
 	in   *buffer // ciphertext; nil when there is none
 	from int     // how much of it has been handed out
+	left int     // how much of the record there is still to be handed out
 	out  []byte  // ciphertext to send
 
 	waits  *waits        // first stage only
