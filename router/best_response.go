@@ -16,35 +16,29 @@ func (w *Worker) failure(c *txn.ResponseContext, br *txn.ClientTransaction, m *p
 		w.release(c) // upstream has its final response
 		return
 	}
+	var response []byte
+	if b != nil {
+		response = b[:m.Len]
+	}
 	if br.Status >= 600 {
 		// 5. "If a 6xx response is received, it is not immediately forwarded, but the stateful proxy SHOULD cancel
 		// all client pending transactions as described in Section 10, and it MUST NOT create any new branches in
 		// this context."
-		w.local.Drop(&c.Targets)
+		w.dropTargets(c)
 		w.cancelPending(c)
+	} else if w.failOver(c, br, response) {
+		return
 	}
 	if b != nil && (c.Branches > 1 || c.Pending > 0 || c.Targets.Len > 0) {
 		// Others may be better, or have challenges to add. Without room it still counts by its status.
-		br.Response, _ = w.local.Keep(b[:m.Len])
+		br.Response, _ = w.local.Keep(response)
 	}
-	if c.Pending == 0 && c.Targets.Len > 0 && c.Flags&flagCancelled == 0 {
+	if c.Pending == 0 && c.Targets.Len > 0 && c.Flags&(flagCancelled|flagResolving) == 0 {
 		w.nextGroup(c)
 	}
-	if c.Pending == 0 {
+	if c.Pending == 0 && c.Flags&flagResolving == 0 {
 		w.sendBest(c, br, m, b)
 	}
-}
-
-// nextGroup tries the next group of targets, and those after it as long as none of a group can be reached.
-func (w *Worker) nextGroup(c *txn.ResponseContext) {
-	request := w.local.Bytes(c.Request)
-	parser.Parse(request, &w.kept)
-	w.targets.unmarshal(w.local.Bytes(c.Targets))
-	if w.preprocess(&w.kept, request, &c.Upstream).status != 0 {
-		w.local.Drop(&c.Targets)
-		return
-	}
-	w.startGroup(c, &c.Upstream, sourceOf(c), &w.kept, request)
 }
 
 // sendBest chooses the best final response and sends it upstream. m and b are the response of branch
@@ -52,7 +46,7 @@ func (w *Worker) nextGroup(c *txn.ResponseContext) {
 func (w *Worker) sendBest(c *txn.ResponseContext, br *txn.ClientTransaction, m *parser.Message, b []byte) {
 	var best *txn.ClientTransaction
 	for x := w.local.First(c); x != nil; x = w.local.Next(x) {
-		if x.Status >= 300 && (best == nil || better(x.Status, best.Status)) {
+		if x.Status >= 300 && x.Flags&branchReplaced == 0 && (best == nil || better(x.Status, best.Status)) {
 			best = x
 		}
 	}
@@ -133,8 +127,8 @@ func (w *Worker) sendFinal(c *txn.ResponseContext, status int, out []byte) {
 	c.Flags &^= flagTrying
 	w.keepResponse(c, out)
 	w.send(&c.Upstream, out)
+	w.dropTargets(c)
 	w.final(c)
-	w.local.Drop(&c.Targets)
 	// 10. "If the forwarded response was a final response, the proxy MUST generate a CANCEL request for all
 	// pending client transactions associated with this response context."
 	w.cancelPending(c)

@@ -19,7 +19,7 @@ func (w *Worker) cancelled(c *txn.ResponseContext, from *transport.Flow, m *pars
 		return
 	}
 	c.Flags |= flagCancelled
-	w.local.Drop(&c.Targets)
+	w.dropTargets(c)
 	if c.Flags&flagSuspended != 0 || c.Pending == 0 {
 		// Nothing was sent on, so there is nobody else to say it.
 		w.answer(c, statusRequestTerminated, noCause)

@@ -1,126 +1,12 @@
 package router
 
 import (
-	"bytes"
-	"encoding/binary"
 	"sync/atomic"
 
 	"sipedge/parser"
 	"sipedge/transport"
 	"sipedge/txn"
 )
-
-// A TargetSet is where a request is to go (RFC 3261 section 16.5): up to MaxTargets targets in
-// groups, which are tried in turn, the members of one group together.
-type TargetSet struct {
-	n    int
-	list [MaxTargets]target
-	text []byte
-}
-
-// target is one member. Without a URI the Request-URI stays as it was received; without a hop
-// the request goes where its Route or Request-URI says (RFC 3261 section 16.6 step 7).
-type target struct {
-	off, len uint16 // URI in TargetSet.text
-	group    uint8
-	hasHop   bool
-	hop      transport.Hop
-}
-
-// Reset empties s.
-func (s *TargetSet) Reset() { s.n, s.text = 0, s.text[:0] }
-
-// Len is the number of targets.
-func (s *TargetSet) Len() int { return s.n }
-
-// Add appends a target and copies uri. Groups must be added in ascending order. A target that is there already is not
-// added again. Add reports false, and leaves s as it was, when a bound (MaxTargets, maxTargetText) is reached.
-func (s *TargetSet) Add(group uint8, uri []byte, hop *transport.Hop) bool {
-	return s.has(uri, hop) || s.append(group, uri, hop)
-}
-
-func (s *TargetSet) append(group uint8, uri []byte, hop *transport.Hop) bool {
-	if s.n == MaxTargets || len(s.text)+len(uri) > maxTargetText {
-		return false
-	}
-	t := target{off: uint16(len(s.text)), len: uint16(len(uri)), group: group}
-	s.text = append(s.text, uri...)
-	if hop != nil {
-		t.hasHop, t.hop = true, *hop
-	}
-	s.list[s.n] = t
-	s.n++
-	return true
-}
-
-// has: "If a target URI is already present in the set (based on the definition of equality for the URI type), it
-// MUST NOT be added again." RFC 3261 section 16.5. By another hop it is another target.
-func (s *TargetSet) has(uri []byte, hop *transport.Hop) bool {
-	if s.n == 0 {
-		return false
-	}
-	var u, v parser.URI
-	whole := func(b []byte) parser.Span { return parser.Span{Len: uint16(len(b))} }
-	readable := len(uri) <= maxTargetText && parser.ParseURI(uri, whole(uri), &u).Code == 0
-	for i := range s.n {
-		t := &s.list[i]
-		if t.hasHop != (hop != nil) || t.hasHop && t.hop != *hop {
-			continue
-		}
-		other := s.uri(t)
-		if bytes.Equal(uri, other) ||
-			readable && parser.ParseURI(other, whole(other), &v).Code == 0 && parser.EqualURI(uri, &u, other, &v) {
-			return true
-		}
-	}
-	return false
-}
-
-func (s *TargetSet) uri(t *target) []byte { return s.text[t.off : t.off+t.len] }
-
-// targetHead is the size of a target in its marshalled form, without its URI.
-const targetHead = 2 + 1 + 1 + 16 + 4 + 2 + 4 + 1 + 1 + 4 + 4
-
-// marshal appends the targets from i on, so that they can be kept in the byte store.
-func (s *TargetSet) marshal(dst []byte, i int) []byte {
-	for ; i < s.n; i++ {
-		t := &s.list[i]
-		dst = binary.LittleEndian.AppendUint16(dst, t.len)
-		hop := byte(0)
-		if t.hasHop {
-			hop = 1
-		}
-		dst = append(dst, t.group, hop)
-		dst = append(dst, t.hop.IP[:]...)
-		dst = binary.LittleEndian.AppendUint32(dst, t.hop.Scope)
-		dst = binary.LittleEndian.AppendUint16(dst, t.hop.Port)
-		dst = binary.LittleEndian.AppendUint32(dst, t.hop.Name)
-		dst = append(dst, byte(t.hop.Proto), t.hop.Loop)
-		dst = binary.LittleEndian.AppendUint32(dst, t.hop.Conn)
-		dst = binary.LittleEndian.AppendUint32(dst, t.hop.Gen)
-		dst = append(dst, s.uri(t)...)
-	}
-	return dst
-}
-
-// unmarshal replaces s by what marshal made.
-func (s *TargetSet) unmarshal(b []byte) {
-	s.Reset()
-	for len(b) >= targetHead {
-		n := int(binary.LittleEndian.Uint16(b))
-		hop := transport.Hop{
-			Addr: transport.Addr{IP: [16]byte(b[4:20]), Scope: binary.LittleEndian.Uint32(b[20:]), Port: binary.LittleEndian.Uint16(b[24:])},
-			Name: binary.LittleEndian.Uint32(b[26:]), Proto: transport.Protocol(b[30]), Loop: b[31],
-			Conn: binary.LittleEndian.Uint32(b[32:]), Gen: binary.LittleEndian.Uint32(b[36:]),
-		}
-		p := &hop
-		if b[3] == 0 {
-			p = nil
-		}
-		s.append(b[2], b[targetHead:targetHead+n], p)
-		b = b[targetHead+n:]
-	}
-}
 
 // Verdict is what a decision came to.
 type Verdict uint8

@@ -24,12 +24,20 @@ type edgeProxy struct {
 	targets   string // the answer of a synchronous Decide; "" leaves it to the static order
 	later     bool
 	suspended map[int]router.Answer // by call: what the last suspension asked
+
+	ruleText map[string][]string
+	rules    map[string]router.RuleID
+	full     map[uint16]bool
+	outcomes map[uint16]map[router.Event]int
+	names    map[string]*dnsName
+	blocked  map[transport.Addr]transport.Instant
 }
 
 // startRouter makes the router that the settings ask for.
 func startRouter(e *edge, settings []setting) error {
-	p := &edgeProxy{e: e, suspended: map[int]router.Answer{}}
-	cfg := router.Config{Timers: txn.DefaultTimers(), DecisionTimeout: 5 * time.Second}
+	p := &edgeProxy{e: e, suspended: map[int]router.Answer{}, ruleText: map[string][]string{}, rules: map[string]router.RuleID{},
+		full: map[uint16]bool{}, outcomes: map[uint16]map[router.Event]int{}, names: map[string]*dnsName{}, blocked: map[transport.Addr]transport.Instant{}}
+	cfg := router.Config{Timers: txn.DefaultTimers(), DecisionTimeout: 5 * time.Second, Admit: p.admit, Outcome: p.outcome}
 	domains, nextHop := []string{"example.com"}, "bob"
 	store := txn.StoreConfig{MaxTransactions: 1000, Loops: 1}
 	for _, s := range settings {
@@ -82,6 +90,17 @@ func startRouter(e *edge, settings []setting) error {
 			store.Loops, err = strconv.Atoi(arg)
 		case "targets":
 			p.targets, cfg.Decide = arg, p.decide
+		case "rule":
+			p.ruleText[s.words[1]] = s.words[2:]
+		case "full":
+			for _, g := range s.words[1:] {
+				p.setFull(g, true)
+			}
+		case "dns":
+			cfg.Resolver = p.resolver()
+			if len(s.words) > 1 {
+				err = p.setName(s.words[1], s.words[2:])
+			}
 		case "decide":
 			cfg.Decide = p.decide
 			switch arg {
@@ -146,6 +165,9 @@ func startRouter(e *edge, settings []setting) error {
 	if p.core, err = router.New(cfg, p.store, keys); err != nil {
 		return err
 	}
+	if err := p.makeRules(); err != nil {
+		return err
+	}
 	for i := range store.Loops {
 		l := &fakeLoop{e: e, index: i}
 		l.handler = p.core.NewWorker(i, l)
@@ -175,8 +197,8 @@ func (p *edgeProxy) decide(q *router.Query, to *router.TargetSet) router.Verdict
 	return v
 }
 
-// verdict reads "b1 + b2, b3": targets in groups; "via proxy" is a hop with the Request-URI as it is; "404" rejects; "default" and ""
-// leave the request to the static order.
+// verdict reads "b1 | b2 + b3, b4": targets with alternatives in groups; "via proxy" is a hop with the Request-URI as it is,
+// "next sip:NAME" a next hop by name; "404" rejects; "default" and "" leave the request to the static order.
 func (p *edgeProxy) verdict(s string, to *router.TargetSet) (v router.Verdict, status int, err error) {
 	if s == "" || s == "default" {
 		return router.Default, 0, nil
@@ -185,27 +207,11 @@ func (p *edgeProxy) verdict(s string, to *router.TargetSet) (v router.Verdict, s
 		return router.Reject, status, nil
 	}
 	for group, members := range strings.Split(s, ",") {
-		for _, name := range strings.Split(members, "+") {
-			name = strings.TrimSpace(name)
-			var uri []byte
-			var hop *transport.Hop
-			if hopName, ok := strings.CutPrefix(name, "via "); ok {
-				a, err := p.e.n.actor(hopName)
-				if err != nil {
+		for _, m := range strings.Split(members, " + ") {
+			for i, name := range strings.Split(m, " | ") {
+				if err := p.addTarget(to, uint8(group), i > 0, strings.Fields(name)); err != nil {
 					return 0, 0, err
 				}
-				hop = &transport.Hop{Addr: transport.AddrFrom(a.seen), Proto: transport.UDP}
-			} else if strings.Contains(name, ":") {
-				uri = []byte(name)
-			} else {
-				a, err := p.e.n.actor(name)
-				if err != nil {
-					return 0, 0, err
-				}
-				uri = []byte("sip:" + name + "@" + a.addr.String())
-			}
-			if !to.Add(uint8(group), uri, hop) {
-				return 0, 0, fmt.Errorf("the target set is full at %s", name)
 			}
 		}
 	}
@@ -243,6 +249,9 @@ func (p *edgeProxy) counter(name string) (uint64, bool) {
 	if name == "Pending" {
 		return uint64(p.core.Pending()), true
 	}
+	if n, ok := p.failoverCounter(name); ok {
+		return n, true
+	}
 	for _, s := range []any{p.core.Counters(), p.store.Stats()} {
 		if f := reflect.ValueOf(s).FieldByName(name); f.IsValid() {
 			if f.CanInt() {
@@ -266,6 +275,9 @@ func (p *edgeProxy) idle() error {
 		return fmt.Errorf("%d retained messages are left, %d bytes", s.Spans, s.SpanBytes)
 	case s.Posted != s.Handled+s.EndedEvents:
 		return fmt.Errorf("%d events were posted, %d handled, %d ended with their context", s.Posted, s.Handled, s.EndedEvents)
+	}
+	if err := p.outcomesAddUp(); err != nil {
+		return err
 	}
 	if n := p.core.Pending(); n != 0 {
 		return fmt.Errorf("%d transactions wait for a final response", n)

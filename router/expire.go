@@ -76,8 +76,7 @@ func (w *Worker) expireBranch(c *txn.ResponseContext, br *txn.ClientTransaction)
 		w.send(&br.Flow, parser.AppendEdited(w.loop.Buffer(), w.local.Bytes(c.Request), int(c.Request.Len), w.local.Bytes(br.Edits)))
 	}
 	if act&txn.InformTimeout != 0 { // Timer B or F
-		w.n.Timeouts++
-		w.branchEnded(c, br, statusRequestTimeout)
+		w.timedOut(c, br)
 	}
 	if br.Cancel.State != txn.None && br.Cancel.Expire(w.now, w.timers)&txn.Resend != 0 {
 		w.n.Resent++
@@ -98,14 +97,15 @@ func (w *Worker) timerC(c *txn.ResponseContext, br *txn.ClientTransaction) {
 		w.sendCancel(c, br)
 		return
 	}
-	w.n.Timeouts++
-	br.Main = txn.Machine{Kind: br.Main.Kind, State: txn.Terminated}
-	w.branchEnded(c, br, statusRequestTimeout)
+	w.giveUp(c, br)
 }
 
 // branchEnded is for a branch that ends without a final response from downstream.
 func (w *Worker) branchEnded(c *txn.ResponseContext, br *txn.ClientTransaction, status uint16) {
 	if br.Status != 0 {
+		if c.Status >= 200 {
+			w.release(c) // it had been given up, and was the last that needed anything
+		}
 		return
 	}
 	br.Status = status
@@ -117,6 +117,10 @@ func (w *Worker) branchEnded(c *txn.ResponseContext, br *txn.ClientTransaction, 
 
 // waited is for a suspended decision that got no answer in time.
 func (w *Worker) waited(c *txn.ResponseContext) {
+	if c.Flags&flagResolving != 0 {
+		w.unresolved(c)
+		return
+	}
 	c.Wait = 0
 	c.Flags &^= flagSuspended
 	c.Decision++ // an answer from now on is late
@@ -159,6 +163,9 @@ func (w *Worker) branchFailed(c *txn.ResponseContext, index uint8, to *transport
 		return
 	}
 	w.n.TransportErrors++
+	if br.Status == 0 {
+		w.report(c, br, Failed, 0)
+	}
 	w.branchEnded(c, br, statusUnavailable)
 }
 

@@ -42,7 +42,12 @@ import (
 //	T1|T2|T4|C DURATION                decision-timeout DURATION
 //	max-transactions N                 max-bytes N           loops N
 //	targets b1 + b2, b3                Decide answers at once, for requests to the first domain that are in no dialog of ours: b1 and
-//	                                   b2 together, then b3; also URIs, "via NAME" (a hop; the Request-URI stays), a status, "default"
+//	                                   b2 together, then b3; also URIs, "via NAME" (a hop; the Request-URI stays), "next URI" (the URI
+//	                                   says where, the Request-URI stays), a status, "default". "b1 | b2": b2 in the place of b1 when
+//	                                   that fails over. "b1 by RULE": with a rule; "b1 as 7": it stands for gateway 7
+//	rule NAME WORDS...                 statuses that fail over, silence, timeout D, overflow STATUS, recurse, then RULE
+//	full 7...                          gateway 7 has no room
+//	dns [NAME b1 b2...]                names can be looked up; this one is known already (NAME none: not to exist)
 //	decide later                       Decide suspends; a line "rules > edge  b1 + b2, b3" or "rules > edge  404" answers
 //	decide panics                      Decide panics if the user part of the Request-URI is "crash"
 //	actor NAME ADDRESS:PORT            an address of one's own choice; well-known names have one (see network_ladder_test.go)
@@ -80,8 +85,11 @@ import (
 //	10ms  bob > edge       junk TEXT         these bytes, with Go escapes
 //	10ms  rules > edge     b1 + b2, b3       the answer of a suspended decision
 //	10ms  operator > edge  drain
+//	10ms  operator > edge  fills 7            gateway 7 has no room, until "empties 7"
+//	10ms  dns > edge       NAME = b1, b2      the answer of DNS; also "none" and "failed"
 //	10ms  network > edge   blocks bob     from now on the edge's Send to bob finds no room, until "frees bob"
-//	10ms  check                              the lines below it are counters of the router or the store
+//	10ms  check                              the lines below it are counters of the router or the store, "gateway 7 Started" and
+//	                                         the like, or "blocked b1", the milliseconds for which it is
 //
 // # Headers
 //

@@ -6,11 +6,16 @@ const (
 	// MaxTargets bounds the branches of one request. RFC 5393 section 5 lets a request spread to 60
 	// at once over all proxies; 32 is what a subscriber's plan can use, and the index is 5 bits of the branch.
 	MaxTargets = 32
+	// maxEntries bounds the targets of a request with all their alternatives: 32 phones with three addresses each, or a few
+	// gateways with as many addresses as anybody would wait for.
+	maxEntries = 96
 	// maxTargetText bounds the URIs of a target set: 32 URIs of 250 bytes fill it.
 	maxTargetText = 8 << 10
 	// maxBreadth is our "maximum allowable Incoming Max-Breadth value" (RFC 5393 section 5.3.3),
 	// and the value that a request without the header is given: 60, as that section recommends.
 	maxBreadth = 60
+	// maxRules bounds the rules of a process, those of earlier policies included. About 350 KB when full.
+	maxRules = 1 << 12
 	// maxAnswers bounds the answers of decisions that wait for one loop: more than can be in
 	// flight at once from any sensible pool of workers.
 	maxAnswers = 1 << 16

@@ -99,7 +99,9 @@ type proxy interface {
 	counter(name string) (uint64, bool)
 	answer(call int, verdict string, loop int) error
 	drain()
-	idle() error // nothing is left
+	learns(text string) error        // what DNS says
+	setFull(gateway string, is bool) // whether a gateway has room
+	idle() error                     // nothing is left
 	close()
 }
 
@@ -531,6 +533,15 @@ func (n *network) perform(l *line, meanwhile bool) {
 	case l.from == "network" && isEdge:
 		verb, name, _ := strings.Cut(l.text, " ")
 		e.blocked[name] = verb == "blocks"
+		return
+	case l.from == "dns" && isEdge:
+		if err := e.proxy.learns(l.text); err != nil {
+			n.fail(l, err)
+		}
+		return
+	case l.from == "operator" && isEdge && (strings.HasPrefix(l.text, "fills ") || strings.HasPrefix(l.text, "empties ")):
+		verb, gateway, _ := strings.Cut(l.text, " ")
+		e.proxy.setFull(gateway, verb == "fills")
 		return
 	case l.from == "operator" && isEdge && l.text == "drain":
 		e.proxy.drain()

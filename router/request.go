@@ -13,6 +13,7 @@ const (
 	flagCancelled                       // upstream has cancelled the request (RFC 3261 section 16.10)
 	flagSuspended                       // a decision is awaited
 	flagPatched                         // Request has what patchVia adds already
+	flagResolving                       // a target waits for the name of its next hop
 )
 
 // request takes in a request that could be read.
@@ -197,7 +198,7 @@ func (w *Worker) start(c *txn.ResponseContext, from *transport.Flow, m *parser.M
 	if c.Breadth == 0 {
 		return fault{status: statusBreadthExceeded}
 	}
-	if w.targets.n == 1 {
+	if w.targets.n == 1 && !w.named(&w.targets.list[0], b) {
 		// What cannot be reached by its address is refused before a 100 is sent and anything is kept.
 		if f := w.unreachable(&w.targets.list[0], b, from); f.status != 0 {
 			return f
@@ -224,7 +225,7 @@ func (w *Worker) start(c *txn.ResponseContext, from *transport.Flow, m *parser.M
 		w.trying(c, m, b, source)
 	}
 	f := w.startGroup(c, from, source, m, b)
-	if c.Pending == 0 && f.status != 0 {
+	if c.Pending == 0 && c.Flags&flagResolving == 0 {
 		return f
 	}
 	return fault{}
@@ -270,42 +271,6 @@ func (w *Worker) transmitTrying(c *txn.ResponseContext, m *parser.Message, b []b
 	w.send(&c.Upstream, w.appendResponse(w.loop.Buffer(), m, b, source, statusTrying, noCause))
 }
 
-// startGroup forwards to the first group of the targets, and to those after it as long as no member of a
-// group can be tried, and keeps the rest of the set for later. The fault is that of the last target that could not be tried.
-func (w *Worker) startGroup(c *txn.ResponseContext, from *transport.Flow, source *transport.Addr, m *parser.Message, b []byte) (f fault) {
-	s, i := &w.targets, 0
-	for started := false; i < s.n && !started; {
-		j := i
-		for j < s.n && s.list[j].group == s.list[i].group {
-			j++
-		}
-		// "SIP proxies MUST NOT allow the Outgoing Max-Breadth to exceed the Incoming Max-Breadth in a given
-		// response context." RFC 5393 section 5.3.3. What does not fit into the group now is tried after it.
-		if breadth := int(c.Breadth); j-i > breadth {
-			j = i + max(breadth, 1)
-		}
-		share := int(c.Breadth) / (j - i)
-		rest := int(c.Breadth) % (j - i)
-		for ; i < j; i++ {
-			breadth := share
-			if rest > 0 {
-				breadth, rest = breadth+1, rest-1
-			}
-			if g := w.branchOut(c, from, source, m, b, &s.list[i], uint8(breadth)); g.status != 0 {
-				f = g
-			} else {
-				started = true
-			}
-		}
-	}
-	w.local.Drop(&c.Targets)
-	if i < s.n {
-		w.scratch = s.marshal(w.scratch[:0], i)
-		c.Targets, _ = w.local.Keep(w.scratch)
-	}
-	return f
-}
-
 // branchOut makes a branch to t and sends the request on it: RFC 3261 section 16.6 steps 1, 10 and 11.
 func (w *Worker) branchOut(c *txn.ResponseContext, from *transport.Flow, source *transport.Addr, m *parser.Message, b []byte, t *target, breadth uint8) fault {
 	w.branch = txn.BranchID{Ref: c.Ref(), Index: c.Branches, Loop: w.keys.LoopHash(m, b)}
@@ -327,6 +292,7 @@ func (w *Worker) branchOut(c *txn.ResponseContext, from *transport.Flow, source 
 	}
 	br.Flow = to
 	br.Breadth = breadth
+	br.Rule, br.Gateway = uint16(t.rule), t.gateway
 	kind := txn.NonInviteClient
 	if c.Server.Kind == txn.InviteServer {
 		kind = txn.InviteClient
@@ -334,6 +300,9 @@ func (w *Worker) branchOut(c *txn.ResponseContext, from *transport.Flow, source 
 		// a timer which is called timer C. Timer C MUST be set for each client transaction when an INVITE
 		// request is proxied." Step 11.
 		br.TimerC = w.now.Add(w.timers.C)
+	}
+	if r := w.core.rules.at(t.rule); r.timeout != 0 {
+		br.TimerC = w.now.Add(r.timeout) // until the first response it bounds the silence, see heard
 	}
 	w.n.RequestsOut++
 	if !w.send(&to, w.edits.AppendTo(w.loop.Buffer(), b, int(m.Len))) {
@@ -343,5 +312,6 @@ func (w *Worker) branchOut(c *txn.ResponseContext, from *transport.Flow, source 
 	br.Main.Start(kind, to.Proto.Reliable(), w.now, w.timers)
 	c.Pending++
 	c.Breadth -= breadth
+	w.report(c, br, Started, 0)
 	return fault{}
 }

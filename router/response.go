@@ -8,8 +8,10 @@ import (
 
 // Facts about a branch, in txn.ClientTransaction.Flags.
 const (
-	branchCancel txn.BranchFlags = 1 << iota // to be cancelled as soon as a provisional response allows
-	branchACK                                // Edits holds the ACK of its final response, no longer the edits
+	branchCancel   txn.BranchFlags = 1 << iota // to be cancelled as soon as a provisional response allows
+	branchACK                                  // Edits holds the ACK of its final response, no longer the edits
+	branchHeard                                // there was a response, be it a 100
+	branchReplaced                             // an alternative was tried in its place: its failure does not count
 )
 
 // response takes in a response. Its topmost Via must be ours (RFC 3261 section 18.1.2), which the keyed
@@ -81,6 +83,7 @@ func (w *Worker) branchResponse(c *txn.ResponseContext, index uint8, m *parser.M
 		w.n.Stray++
 		return
 	}
+	givenUp := br.Status != 0 && open(br)
 	act := br.Main.Step(received(m.Status), w.now, w.timers)
 	if act&txn.SendACK != 0 {
 		w.acknowledge(c, br, m, b)
@@ -99,6 +102,11 @@ func (w *Worker) branchResponse(c *txn.ResponseContext, index uint8, m *parser.M
 		c.Pending--
 		c.Breadth += br.Breadth
 		br.Cancel = txn.Machine{} // what it should have ended has ended
+		w.report(c, br, Answered, m.Status)
+	}
+	if givenUp {
+		w.late(c, br, m, b)
+		return
 	}
 	if m.Status < 300 {
 		w.success(c, br, m, b)
@@ -121,6 +129,9 @@ func received(status uint16) txn.Input {
 // provisional is what a 1xx brings.
 func (w *Worker) provisional(c *txn.ResponseContext, br *txn.ClientTransaction, m *parser.Message, b []byte) {
 	invite := c.Server.Kind == txn.InviteServer
+	if br.Flags&branchHeard == 0 {
+		w.heard(c, br)
+	}
 	if invite && br.Flags&branchCancel != 0 && br.Cancel.State == txn.None {
 		w.sendCancel(c, br) // it had to wait for this response (RFC 3261 section 9.1)
 	}
@@ -166,8 +177,8 @@ func (w *Worker) success(c *txn.ResponseContext, br *txn.ClientTransaction, m *p
 		}
 		w.send(&c.Upstream, out)
 	}
+	w.dropTargets(c)
 	w.final(c)
-	w.local.Drop(&c.Targets)
 	// 10. Generate CANCELs
 	w.cancelPending(c)
 	w.release(c)
@@ -195,6 +206,10 @@ func (w *Worker) release(c *txn.ResponseContext) {
 		}
 		if br.Main.Kind == txn.InviteClient && br.Main.State == txn.Completed && br.Flags&branchACK == 0 {
 			cancelling = true // there was no room for its ACK, which copies of the response ask for again
+			continue
+		}
+		if br.Main.Kind == txn.InviteClient && open(br) {
+			cancelling = true // given up, see giveUp: what still comes may ask for a CANCEL or an ACK
 			continue
 		}
 		if br.Flags&branchACK == 0 {

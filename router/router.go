@@ -74,6 +74,13 @@ type Config struct {
 	DecisionTimeout time.Duration
 	// Decide places requests before the static order does; nil: the static order alone.
 	Decide DecideFunc
+	// Resolver finds the next hops of names; without it they are answered 503.
+	Resolver Resolver
+	// Admit is asked before a request is sent to a target with a gateway number; false counts as a failure of the target, so
+	// that its alternatives are tried. Nil: always. Outcome hears what became of such branches. Both are called on the loop: they
+	// must not block, allocate or log.
+	Admit   func(Attempt) bool
+	Outcome func(Outcome)
 }
 
 // Core is what all workers of one proxy share. It is safe for concurrent use.
@@ -87,6 +94,7 @@ type Core struct {
 	nextHop   nextHop
 	workers   [transport.MaxLoops]atomic.Pointer[Worker]
 	draining  atomic.Bool
+	rules     rules
 }
 
 // New checks cfg and prepares all text that does not change from message to message.
@@ -98,6 +106,7 @@ func New(cfg Config, store *txn.Store, keys *txn.Keys) (*Core, error) {
 		cfg.DecisionTimeout = defaultDecisionTimeout
 	}
 	c := &Core{cfg: cfg, store: store, keys: keys}
+	c.rules.addDefault()
 	for _, l := range cfg.Listeners {
 		c.listeners = append(c.listeners, newListener(l))
 	}

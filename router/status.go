@@ -107,6 +107,8 @@ const (
 	causeExtensions       // Unsupported, from Proxy-Require
 	causeRequire          // Unsupported, from Require
 	causeMethod           // Allow
+	causeFull             // Retry-After: no room at any gateway
+	causeUnknown          // Warning: the name of the next hop cannot be found
 )
 
 // appendCause appends the header lines that belong to why.
@@ -118,7 +120,9 @@ func (w *Worker) appendCause(dst []byte, why cause, m *parser.Message, b []byte)
 		return w.appendWarning(dst, "the next hop asks for a transport that is not served here")
 	case causeFamily:
 		return w.appendWarning(dst, "no listener has the address family of the next hop")
-	case causeBusy:
+	case causeUnknown:
+		return w.appendWarning(dst, "the name of the next hop cannot be found")
+	case causeBusy, causeFull:
 		return append(dst, "Retry-After: "+retryAfter+"\r\n"...)
 	case causeExtensions:
 		// "The response MUST include an Unsupported (Section 20.40) header field listing those option-tags the element did

@@ -35,7 +35,7 @@ func (w *Worker) answered(a *Answer) {
 	}
 	w.scratch = append(w.scratch[:0], byte(a.Verdict))
 	w.scratch = binary.LittleEndian.AppendUint16(w.scratch, uint16(a.Status))
-	w.scratch = a.Targets.marshal(w.scratch, 0)
+	w.scratch = a.Targets.marshal(w.scratch)
 	e := txn.Event{Kind: txn.EventAnswer, Seq: a.Decision, Data: w.scratch}
 	if outcome == txn.Busy {
 		outcome = w.local.Post(c, &e)

@@ -12,7 +12,7 @@ import "sipedge/transport"
 type Ref struct{ Slot, Gen uint32 }
 
 // ResponseContext is a server transaction and all its branches (RFC 3261 section 16.2), the unit
-// that a loop claims. It holds no pointers and lives in a slab; one is 176 bytes, a branch 136.
+// that a loop claims. It holds no pointers and lives in a slab; one is 176 bytes, a branch 152.
 //
 // claim and link are shared between loops and only touched atomically. hash, check and slot are
 // constant from Created to End. Everything else belongs to whoever holds the claim.
@@ -52,12 +52,15 @@ type Flags uint8
 type ClientTransaction struct {
 	Main     Machine
 	Cancel   Machine           // zero State: no CANCEL was sent
-	TimerC   transport.Instant // RFC 3261 section 16.6 step 11; 0: not armed
+	TimerC   transport.Instant // RFC 3261 section 16.6 step 11; before the first response: the time for it; 0: not armed
 	Flow     transport.Flow
 	Edits    Bytes  // what makes the forwarded request out of ResponseContext.Request
 	Response Bytes  // final response held back for the best-response choice
 	next     uint32 // branches.go: 1 + index of the next branch of the context; 0: none
+	Dialog   Ref    // what is kept about the dialog that this branch may make; zero: nothing
 	Status   uint16 // final status, 0 until there is one
+	Rule     uint16 // router.RuleID of its target
+	Gateway  uint16 // number of the gateway that its target stands for; 0: none
 	Index    uint8  // number of the branch in its context, part of the branch parameter
 	Flags    BranchFlags
 	Breadth  uint8 // its share of Max-Breadth (RFC 5393 section 5.3.3)

@@ -31,7 +31,7 @@ const (
 // What the slots take. A test compares them with the types.
 const (
 	contextSize = 176
-	branchSize  = 136
+	branchSize  = 152
 	nodeSize    = 80
 )
 

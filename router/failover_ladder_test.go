@@ -1,0 +1,271 @@
+package router_test
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"sipedge/router"
+	"sipedge/router/resolve"
+	"sipedge/transport"
+)
+
+// addTarget adds "b1", "via b1", "next sip:NAME" or a URI, with "by RULE" and "as GATEWAY" behind it.
+func (p *edgeProxy) addTarget(to *router.TargetSet, group uint8, alternative bool, words []string) error {
+	var rule router.RuleID
+	var gateway int
+	var err error
+	var uri, next []byte
+	var hop *transport.Hop
+	for i := 0; i < len(words); i++ {
+		arg := ""
+		if i+1 < len(words) {
+			arg = words[i+1]
+		}
+		switch word := words[i]; {
+		case word == "by":
+			var ok bool
+			if rule, ok = p.rules[arg]; !ok {
+				return fmt.Errorf("no rule %q", arg)
+			}
+			i++
+		case word == "as":
+			if gateway, err = strconv.Atoi(arg); err != nil {
+				return err
+			}
+			i++
+		case word == "next":
+			next = []byte(arg)
+			i++
+		case word == "via":
+			a, err := p.e.n.actor(arg)
+			if err != nil {
+				return err
+			}
+			hop = &transport.Hop{Addr: transport.AddrFrom(a.seen), Proto: transport.UDP}
+			i++
+		case strings.Contains(word, ":"):
+			uri = []byte(word)
+		default:
+			a, err := p.e.n.actor(word)
+			if err != nil {
+				return err
+			}
+			uri = []byte("sip:" + word + "@" + a.addr.String())
+		}
+	}
+	to.Rule(rule, uint16(gateway))
+	var ok bool
+	switch {
+	case alternative && next != nil:
+		ok = to.AlternativeNext(uri, next)
+	case alternative:
+		ok = to.Alternative(uri, hop)
+	case next != nil:
+		ok = to.AddNext(group, uri, next)
+	default:
+		ok = to.Add(group, uri, hop)
+	}
+	if !ok {
+		return fmt.Errorf("the target set is full at %v", words)
+	}
+	return nil
+}
+
+// makeRules interns the rules of the settings. One that "then" names must come first in the alphabet.
+func (p *edgeProxy) makeRules() error {
+	for left := len(p.ruleText); left > 0; {
+		before := left
+		for name, words := range p.ruleText {
+			if _, done := p.rules[name]; done {
+				continue
+			}
+			if r, ready, err := p.rule(words); err != nil {
+				return fmt.Errorf("rule %s: %w", name, err)
+			} else if !ready {
+				continue
+			} else if p.rules[name], err = p.core.Rule(r); err != nil {
+				return fmt.Errorf("rule %s: %w", name, err)
+			}
+			left--
+		}
+		if left == before {
+			return fmt.Errorf("rules that name each other, or none")
+		}
+	}
+	return nil
+}
+
+func (p *edgeProxy) rule(words []string) (r router.Rule, ready bool, err error) {
+	for i := 0; i < len(words); i++ {
+		switch word := words[i]; word {
+		case "silence":
+			r.Silence = true
+		case "recurse":
+			r.Recurse = true
+		case "record":
+			r.Record = true
+		case "timeout", "overflow", "then":
+			i++
+			if i == len(words) {
+				return r, false, fmt.Errorf("%s what?", word)
+			}
+			var ok bool
+			switch {
+			case word == "timeout":
+				var d time.Duration
+				d, err = time.ParseDuration(words[i])
+				r.Timeout = scale(d)
+			case word == "overflow":
+				r.Overflow, err = strconv.Atoi(words[i])
+			case words[i] == "same":
+				r.Then = router.Same
+			default:
+				if r.Then, ok = p.rules[words[i]]; !ok {
+					return r, false, nil
+				}
+			}
+		default:
+			var n int
+			n, err = strconv.Atoi(word)
+			r.Statuses = append(r.Statuses, n)
+		}
+		if err != nil {
+			return r, false, err
+		}
+	}
+	return r, true, nil
+}
+
+func (p *edgeProxy) setFull(gateway string, is bool) {
+	n, _ := strconv.Atoi(gateway)
+	p.full[uint16(n)] = is
+}
+
+func (p *edgeProxy) admit(a router.Attempt) bool { return !p.full[a.Gateway] }
+
+func (p *edgeProxy) outcome(o router.Outcome) {
+	if p.outcomes[o.Gateway] == nil {
+		p.outcomes[o.Gateway] = map[router.Event]int{}
+	}
+	p.outcomes[o.Gateway][o.Event]++
+}
+
+// outcomesAddUp wants every branch that was started ended, once.
+func (p *edgeProxy) outcomesAddUp() error {
+	for g, n := range p.outcomes {
+		if ends := n[router.Answered] + n[router.Unfinished] + n[router.Silent] + n[router.Failed]; n[router.Started] != ends {
+			return fmt.Errorf("gateway %d: %d branches were started and %d ended: %v", g, n[router.Started], ends, n)
+		}
+	}
+	return nil
+}
+
+var events = map[string]router.Event{"Started": router.Started, "Provisional": router.Provisional, "Answered": router.Answered,
+	"Unfinished": router.Unfinished, "Silent": router.Silent, "Failed": router.Failed, "Late": router.Late, "Unsent": router.Unsent}
+
+// failoverCounter is "gateway 7 Started" or "blocked b1".
+func (p *edgeProxy) failoverCounter(name string) (uint64, bool) {
+	words := strings.Fields(name)
+	switch {
+	case len(words) == 3 && words[0] == "gateway" && events[words[2]] != 0:
+		n, _ := strconv.Atoi(words[1])
+		return uint64(p.outcomes[uint16(n)][events[words[2]]]), true
+	case len(words) == 2 && words[0] == "blocked":
+		a, err := p.e.n.actor(words[1])
+		if err != nil {
+			return 0, false
+		}
+		until := p.blocked[transport.AddrFrom(a.addr)]
+		return uint64(max(0, until-p.e.n.now) / tick), true
+	}
+	return 0, false
+}
+
+// dnsName is what the ladder's DNS says of a name.
+type dnsName struct {
+	known   bool
+	failed  bool
+	hops    []transport.Hop // none: there is no such name
+	waiting []func()
+	asked   int
+}
+
+// resolver is a resolver with a table for DNS. A name that is not in it waits for its line "dns > edge".
+func (p *edgeProxy) resolver() router.Resolver {
+	return router.Resolver{
+		Lookup: func(q *resolve.Query, dst []transport.Hop, now transport.Instant) ([]transport.Hop, resolve.Status) {
+			d := p.names[string(q.Host)]
+			switch {
+			case d == nil || !d.known:
+				return dst, resolve.Miss
+			case d.failed:
+				return dst, resolve.Failed
+			case len(d.hops) == 0:
+				return dst, resolve.Negative
+			}
+			for _, blocked := range []bool{false, true} {
+				for _, h := range d.hops {
+					if q.Port != 0 {
+						h.Port = q.Port
+					}
+					if (p.blocked[h.Addr] > now) == blocked {
+						dst = append(dst, h)
+					}
+				}
+			}
+			return dst, resolve.Hit
+		},
+		Start: func(q resolve.Query, done func()) bool {
+			d := p.names[string(q.Host)]
+			if d == nil {
+				d = &dnsName{}
+				p.names[string(q.Host)] = d
+			}
+			d.asked++
+			d.waiting = append(d.waiting, done)
+			return string(q.Host) != "queue.full"
+		},
+		Block: func(hop *transport.Hop, until transport.Instant) { p.blocked[hop.Addr] = until },
+	}
+}
+
+func (p *edgeProxy) setName(name string, actors []string) error {
+	d := p.names[name]
+	if d == nil {
+		d = &dnsName{}
+		p.names[name] = d
+	}
+	d.known, d.failed, d.hops = true, false, nil
+	for _, who := range actors {
+		switch who {
+		case "none":
+		case "failed":
+			d.failed = true
+		case "unknown":
+			d.known = false
+		default:
+			a, err := p.e.n.actor(who)
+			if err != nil {
+				return err
+			}
+			d.hops = append(d.hops, transport.Hop{Addr: transport.AddrFrom(a.addr), Proto: transport.UDP})
+		}
+	}
+	waiting := d.waiting
+	d.waiting = nil
+	for _, done := range waiting {
+		done()
+	}
+	return nil
+}
+
+// learns is "NAME = b1, b2".
+func (p *edgeProxy) learns(text string) error {
+	name, actors, ok := strings.Cut(text, " = ")
+	if !ok {
+		return fmt.Errorf("want NAME = ACTORS")
+	}
+	return p.setName(name, strings.Fields(strings.ReplaceAll(actors, ",", " ")))
+}
