@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -109,6 +110,7 @@ func (c *cache) put(p *place, now transport.Instant) {
 		}
 		if old.key == p.key {
 			p.used.Store(old.used.Load())
+			p.regular.Store(old.regular.Load())
 			s.places[i].Store(p)
 			return
 		}
@@ -125,12 +127,16 @@ func (c *cache) put(p *place, now transport.Instant) {
 	s.tags[slot].Store(tagOf(p.hash))
 }
 
-// worth orders places by how much they would be missed: those that are over, then those that say "no", then the one whose
-// last use is longest ago. Whoever has us look up random names brings places that nobody uses again, so places in use stay.
+// worth orders places by how much they would be missed: those that are over, those that say "no", those used once, those in
+// regular use; among these the one whose last use is longest ago goes first. Whoever has us look up random names, his own
+// among them, brings places that nobody uses again, so places in use stay however fast he is.
 type worth struct {
-	class int // 1, 2, 3; 0 is an empty slot
+	class int // 1 to 4; 0 is an empty slot
 	used  int64
 }
+
+// regularFor is how long after its last use a place counts as in regular use.
+const regularFor = transport.Instant(10 * time.Minute)
 
 func (w worth) less(v worth) bool {
 	return w.class < v.class || w.class == v.class && w.used < v.used
@@ -143,6 +149,8 @@ func (p *place) worth(now transport.Instant) worth {
 		w.class = 1
 	case p.status != Hit:
 		w.class = 2
+	case p.regular.Load() && now-transport.Instant(w.used) < regularFor:
+		w.class = 4
 	}
 	return w
 }

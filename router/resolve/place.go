@@ -25,7 +25,8 @@ type place struct {
 	ips     [][16]byte
 
 	again   atomic.Int64 // transport.Instant before which no further refresh starts
-	used    atomic.Int64 // transport.Instant of the last Lookup, coarse
+	used    atomic.Int64 // transport.Instant of the last Lookup, coarse; 0: none yet
+	regular atomic.Bool  // was looked up again after some time
 	failing atomic.Bool  // the last refresh could not be had
 }
 
@@ -63,6 +64,18 @@ func (p *place) state(now transport.Instant) (s Status, refresh bool) {
 func (p *place) claimRefresh(now transport.Instant) bool {
 	again := p.again.Load()
 	return int64(now) >= again && p.again.CompareAndSwap(again, int64(now.Add(recheck)))
+}
+
+// use notes a Lookup.
+func (p *place) use(now transport.Instant) {
+	used := transport.Instant(p.used.Load())
+	if now-used < usedEvery {
+		return
+	}
+	if used != 0 && !p.regular.Load() {
+		p.regular.Store(true)
+	}
+	p.used.Store(int64(now))
 }
 
 // random is SplitMix64: a few operations for each number, and good enough to draw lots.

@@ -159,9 +159,7 @@ func (r *Resolver) Lookup(q *Query, dst []transport.Hop, now transport.Instant) 
 	if status == Miss {
 		return dst, Miss
 	}
-	if now-transport.Instant(p.used.Load()) >= usedEvery {
-		p.used.Store(int64(now))
-	}
+	p.use(now)
 	if refresh && p.claimRefresh(now) {
 		r.desk.let(job{key: p.key, hash: p.hash, route: p.route, end: time.Now().Add(r.cfg.Deadline)})
 	}
