@@ -240,9 +240,11 @@ type world struct {
 	ca  *tlstest.Authority
 }
 
-func newWorld(t testing.TB) world {
+func newWorld(t testing.TB) world { return worldOf(t, "ca") }
+
+func worldOf(t testing.TB, name string) world {
 	dir := t.TempDir()
-	ca, err := tlstest.NewAuthority(dir, "ca")
+	ca, err := tlstest.NewAuthority(dir, name)
 	if err != nil {
 		t.Fatal(err)
 	}

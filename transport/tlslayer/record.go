@@ -2,10 +2,7 @@ package tlslayer
 
 import (
 	"bytes"
-	"crypto/tls"
-	"reflect"
 	"sync"
-	"unsafe"
 )
 
 // buffer holds ciphertext from being fed to being decrypted. An idle connection has none.
@@ -137,31 +134,3 @@ func (dry) Timeout() bool   { return true }
 func (dry) Temporary() bool { return true }
 
 var errDry error = dry{}
-
-// crypto/tls keeps its two input buffers at the size of the largest handshake message or record for as long as the connection lives: 4 KB without
-// client certificates, 35 KB after one full record. It has no call to give them back, so they are reached by their offsets, which are
-// looked up by name and type: in a version of Go that has them no more, connections only get larger.
-var rawInputAt, handAt = bufferAt("rawInput"), bufferAt("hand")
-
-func bufferAt(name string) uintptr {
-	f, ok := reflect.TypeFor[tls.Conn]().FieldByName(name)
-	if !ok || f.Type != reflect.TypeFor[bytes.Buffer]() {
-		return 0
-	}
-	return f.Offset
-}
-
-// releaseBuffers empties t of its buffers where they hold nothing, and returns the one that records are read from, or nil.
-func releaseBuffers(t *tls.Conn) (raw *bytes.Buffer) {
-	if handAt != 0 {
-		if hand := (*bytes.Buffer)(unsafe.Add(unsafe.Pointer(t), handAt)); hand.Len() == 0 {
-			*hand = bytes.Buffer{}
-		}
-	}
-	if rawInputAt != 0 {
-		if raw = (*bytes.Buffer)(unsafe.Add(unsafe.Pointer(t), rawInputAt)); raw.Len() == 0 {
-			*raw = bytes.Buffer{}
-		}
-	}
-	return raw
-}

@@ -111,6 +111,8 @@ type Conn struct {
 	tls    *tls.Conn
 	client bool
 	more   bool // the last Read filled dst, so that plaintext may be left
+
+	identities []string
 }
 
 // Ready tells whether there is something for Handshake to work on: for a server not before a first record is whole. Before that a worker
@@ -120,7 +122,21 @@ func (c *Conn) Ready() bool { return c.client || c.hasRecord() }
 // Handshake runs the handshake; it blocks until that is over or ctx is, and belongs on a worker. While it waits for the peer it
 // holds no place among those that compute, so slow peers do not keep others waiting. It is called once. After an error Out may
 // hold an alert for the peer.
-func (c *Conn) Handshake(ctx context.Context) error { return c.handshake(ctx, c.tls) }
+func (c *Conn) Handshake(ctx context.Context) error {
+	if err := c.compute(ctx, c.tls.HandshakeContext); err != nil {
+		c.Close()
+		return err
+	}
+	// Handshake fails unless our verification accepted what the peer showed, so that what is there is proved.
+	if chain := c.tls.ConnectionState().PeerCertificates; len(chain) > 0 {
+		c.identities = Identities(chain[0])
+	}
+	return c.establish(release(c.tls, c.client))
+}
+
+// Identities are the SIP domains that the peer proved to speak for, in lower case; none without a certificate. It is not changed
+// after Handshake.
+func (c *Conn) Identities() []string { return c.identities }
 
 // Established tells whether Handshake has succeeded.
 func (c *Conn) Established() bool { return c.open.Load() }

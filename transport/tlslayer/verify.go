@@ -11,17 +11,6 @@ import (
 	"strings"
 )
 
-// Identities are the SIP domains that the peer proved to speak for, in lower case, none without a certificate. They
-// may be asked for after Handshake, from anywhere; the answer is made anew each time.
-func (c *Conn) Identities() []string {
-	// Handshake fails unless our verification accepted what the peer showed, so that what is there is proved.
-	chain := c.tls.ConnectionState().PeerCertificates
-	if len(chain) == 0 {
-		return nil
-	}
-	return Identities(chain[0])
-}
-
 var (
 	sanOID = asn1.ObjectIdentifier{2, 5, 29, 17}
 	// sipDomainOID is id-kp-sipDomain, RFC 5924.

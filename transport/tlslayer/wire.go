@@ -3,7 +3,6 @@ package tlslayer
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -60,26 +59,26 @@ func (w *wire) unlock(locked bool) {
 	}
 }
 
-func (w *wire) handshake(ctx context.Context, t *tls.Conn) error {
+// compute runs f, which reads and writes w, with a place among those that compute.
+func (w *wire) compute(ctx context.Context, f func(context.Context) error) error {
+	slots := w.waits.slots
 	select {
-	case w.waits.slots <- struct{}{}:
+	case slots <- struct{}{}:
 	case <-ctx.Done():
-		w.Close()
 		return ctx.Err()
 	}
-	err := t.HandshakeContext(ctx)
-	<-w.waits.slots
-	if err != nil {
-		w.Close()
-		return err
-	}
+	defer func() { <-slots }()
+	return f(ctx)
+}
+
+// establish begins the second stage.
+func (w *wire) establish(raw *bytes.Buffer) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
 		return net.ErrClosed
 	}
-	w.raw = releaseBuffers(t)
-	w.waits = nil
+	w.raw, w.waits = raw, nil
 	w.open.Store(true)
 	return nil
 }
