@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"sipedge/transport"
 )
@@ -20,6 +21,10 @@ type actor struct {
 	proto   transport.Protocol
 	rfc2543 bool
 	rport   bool
+	conns   []*conn // in the order they were made, by either side
+
+	refuses      bool // connections
+	refusesAfter time.Duration
 
 	parties  map[int]*party
 	branches int
@@ -181,11 +186,7 @@ func (p *party) lastFinal() *message {
 
 func (a *actor) via() string {
 	a.branches++
-	v := "SIP/2.0/UDP "
-	if a.proto == transport.TCP {
-		v = "SIP/2.0/TCP "
-	}
-	v += a.addr.String()
+	v := "SIP/2.0/" + strings.ToUpper(protocolName(a.proto)) + " " + a.sentBy()
 	if !a.rfc2543 {
 		v += fmt.Sprintf(";branch=z9hG4bK-%s-%d", a.name, a.branches)
 	}
@@ -195,7 +196,9 @@ func (a *actor) via() string {
 	return v
 }
 
-func (a *actor) contact() string { return "<sip:" + a.name + "@" + a.addr.String() + ">" }
+func (a *actor) contact() string {
+	return "<sip:" + a.name + "@" + a.sentBy() + a.transportParam() + ">"
+}
 
 func (a *actor) sdp() string {
 	return "v=0\r\no=" + a.name + " 1 1 IN IP4 " + a.addr.Addr().String() + "\r\ns=-\r\nc=IN IP4 " + a.addr.Addr().String() +
@@ -251,6 +254,9 @@ func (a *actor) request(p *party, l *line) (*message, error) {
 		if len(d.route) > 0 && !given {
 			if want := a.n.resolve(hostPort(uriOf(d.route[0]))); want != l.to {
 				return nil, fmt.Errorf("%s must send this to %s, the first of its route set %v", a.name, want, d.route)
+			}
+			if !a.reaches(uriOf(d.route[0])) {
+				return nil, fmt.Errorf("%s does not speak what the first of its route set asks for: %v", a.name, d.route)
 			}
 		}
 	}
@@ -330,7 +336,7 @@ func (a *actor) response(p *party, l *line) (*message, error) {
 		return nil, fmt.Errorf("%s has received no %s in call %d to answer", a.name, l.notes.method, l.notes.call)
 	}
 	status := statusOf(l.text)
-	m := &message{start: "SIP/2.0 " + l.text}
+	m := &message{start: "SIP/2.0 " + l.text, conn: req.conn}
 	for _, v := range req.values("Via") {
 		m.add("Via", v)
 	}
@@ -367,6 +373,9 @@ func (a *actor) response(p *party, l *line) (*message, error) {
 		if c := req.get("Contact"); c != "" {
 			d.target = uriOf(c)
 		}
+	}
+	if req.conn != nil {
+		return m, nil // back on its connection
 	}
 	if to := a.n.resolve(responseAddress(req.values("Via")[0])); to != l.to {
 		return nil, fmt.Errorf("%s must answer to %s, as the topmost Via %q says", a.name, to, req.values("Via")[0])

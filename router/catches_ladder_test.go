@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"sipedge/transport"
 )
 
 // TestLaddersCatch holds the harness itself to its word: a good ladder with one thing made wrong must fail, and say why.
@@ -68,8 +70,9 @@ func TestLadderChecksCatch(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.add("X-Test-Source", "198.51.100.1:5060")
+		m.flow.Proto = transport.UDP
 		e := &edge{name: "edge", sentBy: "203.0.113.1:5060", in: []*message{m}, branches: map[string]*message{}, mapped: map[string]string{}}
-		return e.check("bob", []byte(b))
+		return e.check("bob", transport.Flow{Proto: transport.UDP}, []byte(b))
 	}
 	if err := check(out); err != nil {
 		t.Fatal("the good one:", err)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"sipedge/parser"
+	"sipedge/transport"
 )
 
 // check holds every message of an edge to what is true whatever the ladder says:
@@ -19,7 +20,7 @@ import (
 //   - a message that the edge made itself belongs to one it received or sent, with the header fields that sections 8.2.6,
 //     9.1 and 17.1.1.3 take over;
 //   - a branch parameter is never used for two transactions.
-func (e *edge) check(to string, b []byte) error {
+func (e *edge) check(to string, by transport.Flow, b []byte) error {
 	var pm parser.Message
 	if fault := parser.Parse(b, &pm); fault.Code != 0 {
 		// What a proxy only relays may be faulty, and stays so.
@@ -35,16 +36,22 @@ func (e *edge) check(to string, b []byte) error {
 	if n, err := strconv.Atoi(m.get("Content-Length")); m.has("Content-Length") && (err != nil || n != len(m.body)) {
 		return fmt.Errorf("Content-Length %q with a body of %d bytes", m.get("Content-Length"), len(m.body))
 	}
+	if (by.Proto == transport.TCP || by.Proto == transport.TLS) && !m.has("Content-Length") {
+		return fmt.Errorf("no Content-Length on a stream (RFC 3261 section 16.6 step 9)")
+	}
 	if m.request() {
-		return e.checkRequest(to, m, b)
+		return e.checkRequest(to, by, m, b)
 	}
 	return e.checkResponse(m)
 }
 
-func (e *edge) checkRequest(to string, m *message, b []byte) error {
+func (e *edge) checkRequest(to string, by transport.Flow, m *message, b []byte) error {
 	via := m.values("Via")
-	if got := sentBy(via[0]); got != e.advertised() {
-		return fmt.Errorf("topmost Via is %s and not ours, %s", got, e.advertised())
+	if got, want := sentBy(via[0]), e.sentByOf(int(by.Listener)); got != want {
+		return fmt.Errorf("topmost Via is %s and not ours, %s", got, want)
+	}
+	if want := "SIP/2.0/" + strings.ToUpper(protocolName(by.Proto)) + " "; !strings.HasPrefix(via[0], want) {
+		return fmt.Errorf("topmost Via is %s and it leaves over %s", via[0], protocolName(by.Proto))
 	}
 	branch, _ := param(via[0], "branch")
 	if !strings.HasPrefix(branch, "z9hG4bK") {
@@ -88,7 +95,75 @@ func (e *edge) checkRequest(to string, m *message, b []byte) error {
 	if n := len(m.values("Max-Breadth")); n != 1 {
 		return fmt.Errorf("%d Max-Breadth values", n)
 	}
-	return sameBut(in, m, "Via", "Max-Forwards", "Route", "Record-Route", "Max-Breadth")
+	if err := e.checkRecordRoute(in, m, by); err != nil {
+		return err
+	}
+	changed := []string{"Via", "Max-Forwards", "Route", "Record-Route", "Max-Breadth"}
+	if m.method() == "REGISTER" {
+		changed = append(changed, "Path", "Require") // RFC 3327 section 5.2
+	}
+	if !in.has("Content-Length") {
+		changed = append(changed, "Content-Length") // step 9
+	}
+	return sameBut(in, m, changed...)
+}
+
+// checkRecordRoute holds the values that the edge has put in to RFC 3261 section 16.6 step 4 and RFC 5658: none, one, or two,
+// and two whenever it was received on another listener than it leaves by. The topmost faces the side that it goes to.
+func (e *edge) checkRecordRoute(in, m *message, by transport.Flow) error {
+	old, now := in.values("Record-Route"), m.values("Record-Route")
+	n := len(now) - len(old)
+	if n < 0 || !slices.Equal(now[n:], old) {
+		return fmt.Errorf("Record-Route values of others were changed: %q, now %q", old, now)
+	}
+	if n == 0 {
+		return nil
+	}
+	sips := strings.HasPrefix(m.uri(), "sips:") || m.has("Route") && strings.HasPrefix(uriOf(m.values("Route")[0]), "sips:")
+	secure := in.flow.Proto == transport.TLS || in.flow.Proto == transport.WSS
+	facing := []transport.Flow{by, in.flow}
+	switch {
+	case n > 2, n == 1 && by.Listener != in.flow.Listener && !(sips && !secure) && !e.overSize(m, by):
+		return fmt.Errorf("%d Record-Route values were put in by %s for what came by %s", n, protocolName(by.Proto), protocolName(in.flow.Proto))
+	}
+	for i, v := range now[:n] {
+		uri, f := uriOf(v), facing[i]
+		if e.overSize(m, by) && i == 0 {
+			f.Proto = transport.UDP // RFC 5658 section 6.2
+			k, _ := e.listenerFor(transport.UDP, f.Remote.Is4())
+			f.Listener = uint16(k)
+		}
+		if sips && !secure && i == 1 {
+			f = by
+		}
+		want := map[transport.Protocol]string{transport.UDP: "udp", transport.TCP: "tcp", transport.TLS: "tls", transport.WS: "ws", transport.WSS: "ws"}[f.Proto]
+		got := "udp"
+		for _, p := range strings.Split(uri, ";")[1:] {
+			if t, ok := strings.CutPrefix(p, "transport="); ok {
+				got = t
+			}
+		}
+		if sips != strings.HasPrefix(uri, "sips:") {
+			return fmt.Errorf("Record-Route %s for %s", v, m.start)
+		}
+		if sips && want == "tls" {
+			want = "udp" // not named
+		}
+		switch {
+		case hostPort(uri) != e.sentByOf(int(f.Listener)):
+			return fmt.Errorf("Record-Route %s faces %s", v, e.sentByOf(int(f.Listener)))
+		case want != got:
+			return fmt.Errorf("Record-Route %s faces %s", v, protocolName(f.Proto))
+		case !strings.Contains(uri, ";lr"):
+			return fmt.Errorf("Record-Route %s without lr", v)
+		}
+	}
+	return nil
+}
+
+// overSize tells whether a request leaves over TCP for its size alone.
+func (e *edge) overSize(m *message, by transport.Flow) bool {
+	return e.mtuSwitch && by.Proto == transport.TCP && len(m.bytes()) > 1300
 }
 
 // sameVia tells whether a Via value is that of the sender, received and rport apart.
@@ -122,7 +197,11 @@ func (e *edge) checkBranch(branch string, m *message, to string, b []byte) error
 	if !seen {
 		e.branches[branch] = m
 	} else if method := m.method(); method != "ACK" && method != "CANCEL" {
-		if !bytes.Equal(first.bytes(), b) {
+		switch {
+		case bytes.Equal(first.bytes(), b):
+		case e.failed[branch] && strings.HasPrefix(m.values("Via")[0], "SIP/2.0/UDP "):
+			e.branches[branch] = m // back to UDP, RFC 3261 section 18.1.1: the first one never left
+		default:
 			return fmt.Errorf("branch %s was used before, for %s", branch, first.line())
 		}
 	} else if f := first.method(); f != "INVITE" && f != "ACK" && f != "CANCEL" || first.get("Call-ID") != m.get("Call-ID") {
@@ -201,6 +280,9 @@ func (e *edge) checkResponse(m *message) error {
 			// 401 (Unauthorized) and 407 (Proxy Authentication Required) responses received so far in this response context and
 			// add them to this response without modification before forwarding." RFC 3261 section 16.7 step 7
 			return sameBut(in, m, "Via", "WWW-Authenticate", "Proxy-Authenticate")
+		}
+		if !in.has("Content-Length") {
+			return sameBut(in, m, "Via", "Content-Length")
 		}
 		return sameBut(in, m, "Via")
 	}

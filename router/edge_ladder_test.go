@@ -67,7 +67,14 @@ func startRouter(e *edge, settings []setting) error {
 		case "also-at":
 			var a netip.AddrPort
 			a, err = netip.ParseAddrPort(arg)
-			e.also = append(e.also, a)
+			e.also = append(e.also, listener{a, transport.UDP})
+		case "listen", "listen-only":
+			e.only = e.only || s.words[0] == "listen-only"
+			err = e.listen(s.words[1:])
+		case "mtu-switch":
+			cfg.UDPMTUSwitch, e.mtuSwitch = true, true
+		case "via-maddr":
+			cfg.ViaMaddr = true
 		case "open-relay":
 			cfg.OpenRelay = true
 		case "force-rport":
@@ -128,7 +135,15 @@ func startRouter(e *edge, settings []setting) error {
 		cfg.Domains = append(cfg.Domains, router.Domain{Host: host, Port: uint16(n)})
 	}
 	if nextHop != "none" {
-		if a := wellKnown[nextHop]; a != "" {
+		nextHopProto := transport.UDP
+		if words := strings.Fields(nextHop); len(words) == 2 { // "bob udp"
+			nextHop, nextHopProto = words[0], protocols[words[1]]
+		} else if a := e.n.actors[nextHop]; a != nil {
+			nextHopProto = a.proto
+		}
+		if a := e.n.actors[nextHop]; a != nil {
+			nextHop = a.addr.String()
+		} else if a := wellKnown[nextHop]; a != "" {
 			nextHop = a
 		}
 		i := strings.LastIndexByte(nextHop, ':')
@@ -136,17 +151,14 @@ func startRouter(e *edge, settings []setting) error {
 		if err != nil {
 			return err
 		}
-		cfg.NextHop = &router.NextHop{Host: nextHop[:i], Port: uint16(port)}
+		cfg.NextHop = &router.NextHop{Host: nextHop[:i], Port: uint16(port), Proto: nextHopProto}
 	}
 	for _, a := range e.listeners() {
-		l := router.Listener{Addr: a}
+		l := router.Listener{Addr: a.addr, Proto: a.proto}
 		if e.sentBy != "" {
 			host, port, _ := strings.Cut(e.sentBy, ":")
 			n, _ := strconv.Atoi(port)
 			l.AdvertiseHost, l.AdvertisePort = host, uint16(n)
-			if n == 0 {
-				e.sentBy += ":5060"
-			}
 		}
 		cfg.Listeners = append(cfg.Listeners, l)
 	}
@@ -172,6 +184,27 @@ func startRouter(e *edge, settings []setting) error {
 		l := &fakeLoop{e: e, index: i}
 		l.handler = p.core.NewWorker(i, l)
 		e.loops = append(e.loops, l)
+	}
+	return nil
+}
+
+// listen adds listeners: "tcp tls:5071 ws:203.0.113.9:8080".
+func (e *edge) listen(words []string) error {
+	for _, w := range words {
+		name, rest, _ := strings.Cut(w, ":")
+		proto := protocols[name]
+		if proto == 0 {
+			return fmt.Errorf("no transport %q", name)
+		}
+		at := netip.AddrPortFrom(e.addr.Addr(), usualPort[proto])
+		if port, err := strconv.ParseUint(rest, 10, 16); err == nil {
+			at = netip.AddrPortFrom(e.addr.Addr(), uint16(port))
+		} else if rest != "" {
+			if at, err = netip.ParseAddrPort(rest); err != nil {
+				return err
+			}
+		}
+		e.also = append(e.also, listener{at, proto})
 	}
 	return nil
 }

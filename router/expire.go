@@ -128,12 +128,20 @@ func (w *Worker) waited(c *txn.ResponseContext) {
 }
 
 // SendFailed takes in a transport error: the branch in what was sent tells whom it concerns.
-func (w *Worker) SendFailed(to transport.Flow, b []byte, _ transport.Failure, now transport.Instant) {
+func (w *Worker) SendFailed(to transport.Flow, b []byte, why transport.Failure, now transport.Instant) {
 	defer w.barrier()
 	w.now, w.dirty = now, true
+	if isResponse(b) {
+		// "If the transport layer notifies a proxy of an error when it tries to forward a response, the proxy drops the response":
+		// RFC 3261 section 16.9; unless it was on a stream that is gone.
+		if why == transport.Closed || why == transport.NoConnection {
+			w.resendLost(&to, b, true)
+		}
+		return
+	}
 	branch, ok := branchOf(b)
 	if !ok {
-		return // a response: "it drops the response", RFC 3261 section 16.9
+		return
 	}
 	id, kind, ok := w.keys.ReadBranch(branch)
 	if !ok || kind != txn.BranchTransaction {
@@ -141,22 +149,27 @@ func (w *Worker) SendFailed(to transport.Flow, b []byte, _ transport.Failure, no
 	}
 	c, outcome := w.local.Claim(id.Ref)
 	if outcome == txn.Busy {
-		outcome = w.local.Post(c, &txn.Event{Kind: txn.EventSendFailed, From: to, Branch: id.Index})
+		outcome = w.local.Post(c, &txn.Event{Kind: txn.EventSendFailed, From: to, Branch: id.Index, Why: uint8(why)})
 	}
 	if outcome != txn.Claimed {
 		return
 	}
 	w.claimed = c
-	w.branchFailed(c, id.Index, &to)
+	w.branchFailed(c, id.Index, &to, why)
 	w.settle(c)
 }
 
 // branchFailed is RFC 3261 section 16.9: "If the transport layer notifies a proxy of an error when it tries
 // to forward a request, the proxy MUST behave as if the forwarded request received a 503 (Service
 // Unavailable) response."
-func (w *Worker) branchFailed(c *txn.ResponseContext, index uint8, to *transport.Flow) {
+//
+// A connection that a request has to go by, because a token named it, cannot be replaced: 430 (RFC 5626 section 5.3.1).
+func (w *Worker) branchFailed(c *txn.ResponseContext, index uint8, to *transport.Flow, why transport.Failure) {
 	br := w.local.Branch(c, index)
-	if br == nil || br.Flow.Remote != to.Remote {
+	if br == nil || br.Flow.Remote != to.Remote || br.Flow.Proto != to.Proto {
+		return
+	}
+	if why == transport.NoConnection && w.backToUDP(c, br) {
 		return
 	}
 	if br.Main.Step(txn.TransportError, w.now, w.timers)&txn.InformTransportError == 0 {
@@ -166,16 +179,17 @@ func (w *Worker) branchFailed(c *txn.ResponseContext, index uint8, to *transport
 	if br.Status == 0 {
 		w.report(c, br, Failed, 0)
 	}
-	w.branchEnded(c, br, statusUnavailable)
+	status := uint16(statusUnavailable)
+	if br.Flags&branchByFlow != 0 {
+		status = statusFlowFailed
+	}
+	w.branchEnded(c, br, status)
 }
 
 // branchOf finds the branch in the first Via of a request that we sent, of which b is the beginning. Our
 // Via is the first header line, so it is there even in the little that an ICMP error returns.
 func branchOf(b []byte) (branch []byte, ok bool) {
-	if len(b) > 8 && string(b[:8]) == "SIP/2.0 " {
-		return nil, false
-	}
-	const mark = ";branch="
+	const mark = viaBranch
 	lines := 0
 	for i := 0; i+len(mark) < len(b); i++ {
 		if b[i] == '\n' {

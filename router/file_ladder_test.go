@@ -48,6 +48,7 @@ type notes struct {
 	loop      int
 	meanwhile bool
 	request   int
+	conn      int    // which connection of the actor's, from 1; 0: the first, or for an input the latest
 	remark    string // Timer A
 }
 
@@ -161,6 +162,8 @@ func (n *notes) read(s string, expected bool) error {
 			n.call, err = strconv.Atoi(arg)
 		case word == "request" && !expected:
 			n.request, err = strconv.Atoi(arg)
+		case word == "connection":
+			n.conn, err = strconv.Atoi(arg)
 		case word == "Timer" && expected:
 			n.remark = item
 		case item == "fork" && !expected:
@@ -203,6 +206,7 @@ func (n *notes) String() string {
 	add(n.dialog != "", "to "+n.dialog)
 	add(n.request != 0, fmt.Sprint("request ", n.request))
 	add(n.inDialog, "in dialog")
+	add(n.conn != 0, fmt.Sprint("connection ", n.conn))
 	add(n.loop != 0, fmt.Sprint("loop ", n.loop))
 	add(n.meanwhile, "meanwhile")
 	add(n.lost, "lost")
@@ -217,7 +221,7 @@ func (n *notes) String() string {
 // same tells whether an edge did at a line what the line says; faults of the network and remarks aside.
 func (l *line) same(o *line) bool {
 	return l.at == o.at && l.from == o.from && l.to == o.to && l.text == o.text &&
-		l.notes.method == o.notes.method && l.notes.again == o.notes.again && l.notes.call == o.notes.call
+		l.notes.method == o.notes.method && l.notes.again == o.notes.again && l.notes.call == o.notes.call && l.notes.conn == o.notes.conn
 }
 
 func (l *line) String() string {

@@ -7,8 +7,9 @@ import (
 )
 
 // forward is RFC 3261 section 16.6 for one target: it leaves in w.edits what makes the request to send out of
-// the received one, and returns the flow to send it by. The steps are numbered as there. The caller
-// has named the branch in w.branch; it renders the copy (1), sends it (10) and sets Timer C (11).
+// the received one, and returns the flow to send it by; w.forwarded has what the branch has to remember of it. The steps
+// are numbered as there. The caller has named the branch in w.branch; it renders the copy (1), sends it (10) and sets
+// Timer C (11).
 //
 // source is where the request came from, breadth the Max-Breadth of this branch.
 func (w *Worker) forward(m *parser.Message, b []byte, t *target, from *transport.Flow, source *transport.Addr, breadth uint8) (to transport.Flow, f fault) {
@@ -40,6 +41,12 @@ func (w *Worker) forward(m *parser.Message, b []byte, t *target, from *transport
 		w.scratch = append(w.scratch, requestURI[method.End()-int(uri.Whole.Off):]...)
 		requestURI, replaced = w.scratch, true
 	}
+	upgrade := w.upgrades(&uri)
+	if upgrade {
+		w.scratch = append(w.scratch[:0], "sip"...)
+		w.scratch = append(w.scratch, requestURI[len("sips"):]...)
+		requestURI, replaced = w.scratch, true
+	}
 
 	// 6. "If the copy contains a Route header field, the proxy MUST inspect the URI in its first value. If that
 	// URI does not contain an lr parameter": the Request-URI goes behind the Route, the first
@@ -60,20 +67,9 @@ func (w *Worker) forward(m *parser.Message, b []byte, t *target, from *transport
 
 	// 7. "the proxy MUST apply the procedures to the first value in the Route header field, if present,
 	// else the Request-URI"
-	hop := t.hop
-	if !t.hasHop {
-		if hop, f = hopOf(nextBytes, next); f.status != 0 {
-			return to, f
-		}
-	}
-	if uri.SchemeIs == parser.SchemeSIPS {
-		// "if the Request-URI specifies a SIPS resource, the proxy MUST follow the procedures of [4] as
-		// if the input URI were a SIPS URI": there is no TLS to do so by.
-		return to, fault{statusUnavailable, causeTransport}
-	}
-	to, ok := w.core.egress(from, &hop)
-	if !ok {
-		return to, fault{statusUnavailable, causeFamily}
+	to, f = w.way(t, from, &uri, nextBytes, next)
+	if f.status != 0 {
+		return to, f
 	}
 
 	switch {
@@ -92,17 +88,14 @@ func (w *Worker) forward(m *parser.Message, b []byte, t *target, from *transport
 	// stand in front of all headers.
 	top := int(m.HeaderAt(0).Name.Off)
 	e.Begin()
-	e.Text = append(e.Text, "Via: SIP/2.0/UDP "...)
-	e.Text = w.core.appendSentBy(e.Text, &to)
-	e.Text = append(e.Text, ";branch="...)
+	e.Text = w.core.appendVia(e.Text, &to)
 	e.Text = w.appendBranch(e.Text, m, b)
 	e.Text = append(e.Text, "\r\n"...)
-	if w.records(m) {
-		e.Text = append(e.Text, "Record-Route: <sip:"...)
-		e.Text = w.core.appendSentBy(e.Text, &to)
-		e.Text = append(e.Text, ";lr;"+tokenParam+"="...)
-		e.Text = w.keys.AppendRouteToken(e.Text, m.CallID.In(b), m.From.Tag.In(b), txn.RouteRef{})
-		e.Text = append(e.Text, ">\r\n"...)
+	sips := uri.SchemeIs == parser.SchemeSIPS && !upgrade || next.SchemeIs == parser.SchemeSIPS && next != &uri
+	if m.Method == parser.MethodRegister {
+		w.appendPath(m, b, from, &to, sips)
+	} else {
+		w.appendRecordRoute(m, b, t, from, &to, sips)
 	}
 	// 3. "If the copy does not contain a Max-Forwards header field, the proxy MUST add one with a field
 	// value, which SHOULD be 70."
@@ -133,8 +126,74 @@ func (w *Worker) forward(m *parser.Message, b []byte, t *target, from *transport
 	if r.n > 0 {
 		w.editRoutes(m, b, first, strict, requestURI)
 	}
-	// 9. Content-Length is needed on streams only; a datagram's length is its own.
+	if w.cfg.UDPMTUSwitch && to.Proto == transport.UDP {
+		to = w.avoidFragments(m, from, to)
+	}
+	w.addLength(m, to.Proto)
 	return to, fault{}
+}
+
+// upgrades tells whether the target's Request-URI, uri, is a SIPS URI that a SIP URI leads to: "When a proxy receives a request
+// with a SIP Request-URI, the proxy MUST NOT forward the request to a SIPS Request-URI. If the target UAS had registered
+// previously using a SIPS Contact header field, and the proxy decides to forward the request, the proxy MUST replace that SIPS
+// scheme with a SIP scheme while leaving the rest of the URI as is, and use the resulting URI as the Request-URI of the
+// forwarded request. The proxy MUST use TLS to forward the request to the UAS." RFC 5630 section 5.3
+func (w *Worker) upgrades(uri *parser.URI) bool {
+	return uri.SchemeIs == parser.SchemeSIPS && w.routing.uri.SchemeIs == parser.SchemeSIP
+}
+
+// way is step 7 of RFC 3261 section 16.6: the flow by which a request leaves for t. uri is the Request-URI that t gives it, and
+// next, in nextBytes, the URI to route by.
+func (w *Worker) way(t *target, from *transport.Flow, uri *parser.URI, nextBytes []byte, next *parser.URI) (to transport.Flow, f fault) {
+	r := &w.routing
+	secure := uri.SchemeIs == parser.SchemeSIPS
+	noTLS := fault{statusTemporarily, causeNotSIPS}
+	if r.uri.SchemeIs == parser.SchemeSIPS && !secure {
+		// "when a proxy receives a request with a SIPS Request-URI, the proxy MUST only forward or retarget the request to a SIPS
+		// Request-URI. [...] If the proxy needs to reject the request for that reason, the proxy MUST reject it with a 480
+		// (Temporarily Unavailable) response. In this case, the proxy SHOULD include a Warning header with warn-code 380 'SIPS Not
+		// Allowed'." RFC 5630 section 5.3
+		return to, noTLS
+	}
+	if w.upgrades(uri) {
+		noTLS.why = causeSIPSRequired
+	}
+	w.forwarded = 0
+	if !t.hasHop && r.flow.Proto != 0 {
+		to, w.forwarded = r.flow, branchByFlow
+	} else {
+		hop := t.hop
+		if !t.hasHop {
+			if hop, f = hopOf(nextBytes, next, secure); f.status != 0 {
+				return to, f
+			}
+		}
+		if to, f = w.core.egress(from, &hop); f.status != 0 && (!secure || f.why != causeTransport) {
+			return to, f
+		}
+	}
+	if secure && (!isSecure(to.Proto) || f.status != 0) {
+		// "if the Request-URI specifies a SIPS resource, the proxy MUST follow the procedures of [4] as if the input URI were a SIPS
+		// URI": over TLS, or not at all.
+		return to, noTLS
+	}
+	return to, fault{}
+}
+
+// addLength is step 9: "If the request will be sent to the next hop using a stream-based transport and the copy contains no
+// Content-Length header field, the proxy MUST insert one with the correct value for the body of the request". A
+// WebSocket has frames, so that "the use of the Content-Length header in SIP messages is not necessary" there (RFC 7118
+// section 5). The same serves responses.
+func (w *Worker) addLength(m *parser.Message, proto transport.Protocol) {
+	if proto != transport.TCP && proto != transport.TLS || m.Has(parser.HeaderContentLength) {
+		return
+	}
+	e := &w.edits
+	e.Begin()
+	e.Text = append(e.Text, "Content-Length: "...)
+	e.Text = appendNumber(e.Text, uint64(m.BodyLen))
+	e.Text = append(e.Text, "\r\n"...)
+	e.Insert(int(m.HeaderEnd))
 }
 
 // methodParam is the method parameter of a SIP URI with the ';' before it; empty when there is none. "The method
@@ -163,7 +222,6 @@ func methodParam(b []byte, u *parser.URI) parser.Span {
 // unreachable tells why step 7 will find no way to t, as far as the address says it.
 func (w *Worker) unreachable(t *target, b []byte, from *transport.Flow) (f fault) {
 	r := &w.routing
-	hop := t.hop
 	uri := &r.uri
 	if t.len > 0 {
 		b, uri = w.targets.uri(t), &w.route.URI
@@ -171,20 +229,10 @@ func (w *Worker) unreachable(t *target, b []byte, from *transport.Flow) (f fault
 			return fault{status: statusServerError}
 		}
 	}
-	if uri.SchemeIs == parser.SchemeSIPS {
-		return fault{statusUnavailable, causeTransport}
+	if !t.hasHop && r.flow.Proto == 0 && r.left() > 0 {
+		return f // a Route is judged when the request is made
 	}
-	if !t.hasHop {
-		if r.left() > 0 {
-			return f // a Route is judged when the request is made
-		}
-		if hop, f = hopOf(b, uri); f.status != 0 {
-			return f
-		}
-	}
-	if _, ok := w.core.egress(from, &hop); !ok {
-		return fault{statusUnavailable, causeFamily}
-	}
+	_, f = w.way(t, from, uri, b, uri)
 	return f
 }
 
@@ -196,21 +244,6 @@ func (w *Worker) appendBranch(dst []byte, m *parser.Message, b []byte) []byte {
 		return w.keys.AppendStatelessBranch(dst, m, b, w.keys.LoopHash(m, b), &w.reply)
 	}
 	return w.keys.AppendBranch(dst, w.branch)
-}
-
-// records tells whether we stay on the path of the dialog that m belongs to or may create. Methods
-// that can neither create a dialog nor refresh one for an endpoint that has lost it are left alone;
-// an unknown method "may have dialog semantics" (RFC 3261 section 16.6 step 4).
-func (w *Worker) records(m *parser.Message) bool {
-	if w.cfg.RecordRoute != RecordAlways {
-		// RecordAuto: nothing that this proxy does yet has to see the rest of a dialog.
-		return false
-	}
-	switch m.Method {
-	case parser.MethodInvite, parser.MethodSubscribe, parser.MethodNotify, parser.MethodRefer, parser.MethodOther:
-		return true
-	}
-	return false
 }
 
 // editRoutes removes the Route values that are not r.values[first:r.last] and, for a strict next hop,

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"sipedge/transport"
 )
 
 // message is a SIP message as the actors see it. It has a reader of its own, simple and apart from the parser under
@@ -13,7 +15,9 @@ type message struct {
 	start   string
 	headers []header
 	body    string
-	raw     []byte // as received by an edge
+	raw     []byte         // as received by an edge
+	flow    transport.Flow // by which an edge received it
+	conn    *conn          // by which an actor received it; nil: UDP
 }
 
 type header struct{ name, value string }

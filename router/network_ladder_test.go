@@ -46,6 +46,7 @@ type network struct {
 	update bool
 	spread bool // every input comes to the next loop
 	turn   int
+	ports  int
 	base   transport.Instant // time zero of the ladder
 	now    transport.Instant
 	actors map[string]*actor
@@ -69,7 +70,7 @@ type event struct {
 	loop   int
 	from   transport.Flow
 	b      []byte
-	failed bool // what the edge sent by from could not be sent
+	failed transport.Failure // what the edge sent by from could not be sent
 	to     *actor
 	m      *message
 }
@@ -79,15 +80,19 @@ type edge struct {
 	n         *network
 	name      string
 	addr      netip.AddrPort
-	also      []netip.AddrPort // further listeners
-	sentBy    string           // advertised
+	also      []listener // further listeners
+	only      bool       // no UDP listener at addr
+	sentBy    string     // advertised
+	conns     []*conn    // by slot
 	stateless bool
+	mtuSwitch bool
 	loops     []*fakeLoop
 	proxy     proxy
 
 	in       []*message
 	sent     map[string][][]byte // to whom
 	branches map[string]*message
+	failed   map[string]bool // by branch: what was sent on a connection that could not be made
 	mapped   map[string]string
 	blocked  map[string]bool // by name: Send to them finds no room
 	panicky  bool            // the ladder wants panics
@@ -156,7 +161,7 @@ func (n *network) setUp(start func(*edge, []setting) error) error {
 				return fmt.Errorf("%d: %w", s.number, err)
 			}
 			n.addActor(w[1], a)
-		case len(w) == 3 && (w[1] == "behind" || w[1] == "speaks"):
+		case len(w) >= 2 && (w[1] == "behind" || w[1] == "speaks" || w[1] == "over" || w[1] == "refuses"):
 			if err := n.describe(w); err != nil {
 				return fmt.Errorf("%d: %w", s.number, err)
 			}
@@ -170,7 +175,7 @@ func (n *network) setUp(start func(*edge, []setting) error) error {
 		if wellKnown[name] == "" {
 			return fmt.Errorf("no address for %s", name)
 		}
-		e := &edge{n: n, name: name, addr: netip.MustParseAddrPort(wellKnown[name]), sent: map[string][][]byte{},
+		e := &edge{n: n, name: name, addr: netip.MustParseAddrPort(wellKnown[name]), sent: map[string][][]byte{}, failed: map[string]bool{},
 			branches: map[string]*message{}, mapped: map[string]string{}, blocked: map[string]bool{}}
 		n.edges[name] = e
 		if err := start(e, settings); err != nil {
@@ -192,12 +197,21 @@ func (n *network) describe(w []string) error {
 		return err
 	}
 	switch {
+	case w[1] == "refuses":
+		a.refuses = true
+		if len(w) == 3 {
+			a.refusesAfter, err = time.ParseDuration(w[2])
+		}
+	case len(w) != 3:
+		err = fmt.Errorf("unknown: %v", w)
 	case w[1] == "behind":
 		a.seen, err = netip.ParseAddrPort(w[2])
+	case w[1] == "over":
+		if a.proto = protocols[w[2]]; a.proto == 0 {
+			err = fmt.Errorf("no transport %q", w[2])
+		}
 	case w[2] == "rfc2543":
 		a.rfc2543, a.rport = true, false
-	case w[2] == "tcp":
-		a.proto = transport.TCP
 	case w[2] == "no-rport":
 		a.rport = false
 	default:
@@ -234,12 +248,19 @@ func (n *network) callID(call int) string {
 // resolve names who is at an address, or returns the address.
 func (n *network) resolve(hostPort string) string {
 	for _, e := range n.edges {
-		if e.advertised() == hostPort || slices.ContainsFunc(e.listeners(), func(a netip.AddrPort) bool { return a.String() == hostPort }) {
-			return e.name
+		for i, l := range e.listeners() {
+			if l.addr.String() == hostPort || e.sentByOf(i) == hostPort {
+				return e.name
+			}
+		}
+		for _, c := range e.conns {
+			if far := c.far(e); far.addr.String() == hostPort && far.actor != nil {
+				return far.actor.name
+			}
 		}
 	}
 	for _, a := range n.actors {
-		if a.seen.String() == hostPort || a.addr.String() == hostPort {
+		if a.seen.String() == hostPort || a.addr.String() == hostPort || a.sentBy() == hostPort {
 			return a.name
 		}
 	}
@@ -251,14 +272,32 @@ func (n *network) resolve(hostPort string) string {
 	return hostPort
 }
 
-func (e *edge) advertised() string {
-	if e.sentBy != "" {
-		return e.sentBy
-	}
-	return e.addr.String()
+// listener is one of an edge's.
+type listener struct {
+	addr  netip.AddrPort
+	proto transport.Protocol
 }
 
-func (e *edge) listeners() []netip.AddrPort { return append([]netip.AddrPort{e.addr}, e.also...) }
+func (e *edge) advertised() string { return e.sentByOf(0) }
+
+// sentByOf is what listener i shows of itself.
+func (e *edge) sentByOf(i int) string {
+	l := e.listeners()[i]
+	if e.sentBy == "" {
+		return l.addr.String()
+	}
+	if strings.Contains(e.sentBy, ":") {
+		return e.sentBy
+	}
+	return e.sentBy + ":" + strconv.Itoa(int(l.addr.Port()))
+}
+
+func (e *edge) listeners() []listener {
+	if e.only {
+		return e.also
+	}
+	return append([]listener{{e.addr, transport.UDP}}, e.also...)
+}
 
 // fill puts in what {...} stands for.
 func (n *network) fill(s string, call int) (string, error) {
@@ -301,6 +340,24 @@ func (n *network) fill(s string, call int) (string, error) {
 				v = a.addr.String()
 			case "tag":
 				v = p.tag
+			case "path": // of the last REGISTER that came
+				for _, m := range p.got {
+					if m.method() == "REGISTER" && m.request() {
+						v = strings.Join(m.values("Path"), ", ")
+					}
+				}
+			case "badpath":
+				for _, m := range p.got {
+					if m.method() == "REGISTER" && m.request() {
+						v = forge(strings.Join(m.values("Path"), ", "))
+					}
+				}
+			case "source": // where its latest connection comes from
+				c := a.latest()
+				if c == nil {
+					return "", fmt.Errorf("%s has no connection", name)
+				}
+				v = c.end(a).addr.String()
 			case "via": // of the last request that came
 				for _, m := range p.got {
 					if m.request() {
@@ -470,7 +527,7 @@ func (n *network) contend() {
 			if l.inside {
 				continue
 			}
-			if i := slices.IndexFunc(n.events, func(ev event) bool { return ev.edge == e && !ev.failed }); i >= 0 {
+			if i := slices.IndexFunc(n.events, func(ev event) bool { return ev.edge == e && ev.failed == 0 }); i >= 0 {
 				ev := n.events[i]
 				n.events = slices.Delete(n.events, i, i+1)
 				e.receive(l.index, ev.from, ev.b)
@@ -510,8 +567,8 @@ func (n *network) deliver(ev event) {
 		ev.to.learn(ev.m)
 		return
 	}
-	if l := ev.edge.loops[ev.loop]; ev.failed {
-		l.enter(func() { l.handler.SendFailed(ev.from, ev.b, transport.TooBig, n.now) })
+	if l := ev.edge.loops[ev.loop]; ev.failed != 0 {
+		l.enter(func() { l.handler.SendFailed(ev.from, ev.b, ev.failed, n.now) })
 		return
 	}
 	ev.edge.receive(ev.loop, ev.from, ev.b)
@@ -552,6 +609,12 @@ func (n *network) perform(l *line, meanwhile bool) {
 		n.fail(l, err)
 		return
 	}
+	if isEdge && (l.text == "closes" || l.text == "breaks" || l.text == "connects") {
+		if err := a.connection(e, l); err != nil {
+			n.fail(l, err)
+		}
+		return
+	}
 	if l.text == "ICMP" && isEdge {
 		sent := e.sent[l.from]
 		if len(sent) == 0 {
@@ -561,7 +624,7 @@ func (n *network) perform(l *line, meanwhile bool) {
 		b := slices.Clone(sent[len(sent)-1])
 		loop := e.loops[n.loop(e, l)]
 		loop.enter(func() {
-			loop.handler.SendFailed(a.flow(e), b[:min(len(b), 500)], transport.Unreachable, n.now)
+			loop.handler.SendFailed(a.datagrams(e), b[:min(len(b), 500)], transport.Unreachable, n.now)
 		})
 		return
 	}
@@ -593,16 +656,21 @@ func (n *network) perform(l *line, meanwhile bool) {
 		n.fail(l, fmt.Errorf("%s has %d loops", e.name, len(e.loops)))
 		return
 	}
+	from, err := a.flow(e, l, m)
+	if err != nil {
+		n.fail(l, err)
+		return
+	}
 	if meanwhile {
-		e.receive(l.notes.loop, a.flow(e), b)
+		e.receive(l.notes.loop, from, b)
 		return
 	}
 	if l.notes.lost {
 		return
 	}
-	n.schedule(l.notes.late, event{edge: e, loop: n.loop(e, l), from: a.flow(e), b: b})
+	n.schedule(l.notes.late, event{edge: e, loop: n.loop(e, l), from: from, b: b})
 	if l.notes.twice {
-		n.schedule(l.notes.late, event{edge: e, loop: n.loop(e, l), from: a.flow(e), b: b})
+		n.schedule(l.notes.late, event{edge: e, loop: n.loop(e, l), from: from, b: b})
 	}
 }
 
@@ -615,19 +683,18 @@ func (n *network) loop(e *edge, l *line) int {
 	return n.turn % len(e.loops)
 }
 
-// flow is the way from the actor to the edge: it comes to the edge's first listener of the same address family.
-func (a *actor) flow(e *edge) transport.Flow {
-	f := transport.Flow{Remote: transport.AddrFrom(a.seen), Proto: a.proto}
-	if a.proto != transport.UDP {
-		f.Conn, f.Gen = 1, 1
-	}
-	for i, l := range e.listeners() {
-		if l.Addr().Is4() == a.seen.Addr().Is4() {
-			f.Listener, f.Local = uint16(i), transport.AddrFrom(l).IP
-			break
-		}
+// datagrams is the way from the actor to the edge over UDP: it comes to the edge's first listener of the same address family.
+func (a *actor) datagrams(e *edge) transport.Flow {
+	f := transport.Flow{Remote: transport.AddrFrom(a.seen), Proto: transport.UDP}
+	if i, ok := e.listenerFor(transport.UDP, a.seen.Addr().Is4()); ok {
+		f.Listener, f.Local = uint16(i), transport.AddrFrom(e.listeners()[i].addr).IP
 	}
 	return f
+}
+
+func (e *edge) listenerFor(proto transport.Protocol, is4 bool) (int, bool) {
+	i := slices.IndexFunc(e.listeners(), func(l listener) bool { return l.proto == proto && l.addr.Addr().Is4() == is4 })
+	return max(i, 0), i >= 0
 }
 
 // receive hands a datagram to a loop. The loop's buffer is scribbled on afterwards, as the next datagram would.
@@ -636,7 +703,7 @@ func (e *edge) receive(loop int, from transport.Flow, b []byte) {
 		if n, err := strconv.Atoi(m.get("Content-Length")); err == nil && n < len(m.body) {
 			m.body = m.body[:n] // RFC 3261 section 18.3
 		}
-		m.raw = b
+		m.raw, m.flow = b, from
 		m.add("X-Test-Source", from.Remote.AddrPort().String())
 		e.in = append(e.in, m)
 		if e.n.watch != nil {
@@ -690,13 +757,25 @@ func (l *fakeLoop) Buffer() []byte {
 // Send takes a datagram: it is checked, compared with the ladder, and put on its way.
 func (l *fakeLoop) Send(to transport.Flow, b []byte) transport.Status {
 	e, n := l.e, l.e.n
-	if len(b) > transport.MaxDatagram {
+	if to.Proto == transport.UDP && len(b) > transport.MaxDatagram {
 		// It outgrew the Buffer, which no datagram can: the loop says so afterwards.
-		n.schedule(0, event{edge: e, loop: l.index, failed: true, from: to, b: slices.Clone(b[:500])})
+		n.schedule(0, event{edge: e, loop: l.index, failed: transport.TooBig, from: to, b: slices.Clone(b[:500])})
 		return transport.Queued
 	}
-	if len(b) > 0 && &b[0] != &l.buf[:1][0] && n.err == nil {
+	if len(b) > 0 && len(b) <= transport.MaxDatagram && &b[0] != &l.buf[:1][0] && n.err == nil {
 		n.err = fmt.Errorf("%s: Send of bytes that are not in the last Buffer", e.name)
+	}
+	var by *conn
+	if to.Proto != transport.UDP {
+		var why transport.Failure
+		var after time.Duration
+		if by, why, after = e.connTo(to); by == nil && why == transport.Closed {
+			return transport.Gone // b is as it was
+		} else if by == nil {
+			e.refused(b)
+			n.schedule(after, event{edge: e, loop: l.index, failed: why, from: to, b: slices.Clone(b)})
+			return transport.Queued
+		}
 	}
 	sent := slices.Clone(b)
 	for i := range b {
@@ -705,7 +784,12 @@ func (l *fakeLoop) Send(to transport.Flow, b []byte) transport.Status {
 	if e.blocked[n.resolve(to.Remote.AddrPort().String())] {
 		return transport.Backpressure
 	}
-	e.emit(to, sent)
+	if by != nil && by.state == broken {
+		by.state = closed
+		n.schedule(0, event{edge: e, loop: l.index, failed: transport.Closed, from: to, b: sent})
+		return transport.Queued
+	}
+	e.emit(to, by, sent)
 	for n.err == nil && n.next < len(n.ladder.lines) && n.ladder.lines[n.next].notes.meanwhile {
 		n.perform(n.ladder.lines[n.next], true)
 	}
@@ -718,13 +802,18 @@ func (l *fakeLoop) Send(to transport.Flow, b []byte) transport.Status {
 // Wake is called by other goroutines in a real loop; here all is one goroutine.
 func (l *fakeLoop) Wake() { l.woken = true }
 
-func (e *edge) emit(to transport.Flow, b []byte) {
+func (e *edge) emit(to transport.Flow, by *conn, b []byte) {
 	n := e.n
 	if n.err != nil {
 		return
 	}
 	remote := to.Remote.AddrPort()
 	dest := n.resolve(remote.String())
+	if by != nil {
+		if dest = by.far(e).edge.nameOr(""); dest == "" {
+			dest = by.far(e).actor.name
+		}
+	}
 	is := &line{at: n.clock(), from: e.name, to: dest}
 	m, err := readMessage(b)
 	if err != nil {
@@ -737,12 +826,15 @@ func (e *edge) emit(to transport.Flow, b []byte) {
 	if !m.request() {
 		is.notes.method = m.method()
 	}
-	if err := e.check(dest, b); err != nil {
-		n.err = fmt.Errorf("%s: %w\n\tline: %s\n%s", e.name, err, is, b)
+	if by != nil && by.number > 1 {
+		is.notes.conn = by.number
+	}
+	if ls := e.listeners(); int(to.Listener) >= len(ls) || ls[to.Listener].addr.Addr().Is4() != remote.Addr().Is4() || ls[to.Listener].proto != to.Proto {
+		n.err = fmt.Errorf("%s: sent to %s from listener %d\n\tline: %s", e.name, remote, to.Listener, is)
 		return
 	}
-	if ls := e.listeners(); int(to.Listener) >= len(ls) || ls[to.Listener].Addr().Is4() != remote.Addr().Is4() {
-		n.err = fmt.Errorf("%s: sent to %s from listener %d\n\tline: %s", e.name, remote, to.Listener, is)
+	if err := e.check(dest, to, b); err != nil {
+		n.err = fmt.Errorf("%s: %w\n\tline: %s\n%s", e.name, err, is, b)
 		return
 	}
 	e.sent[dest] = append(e.sent[dest], b)
@@ -760,9 +852,12 @@ func (e *edge) emit(to transport.Flow, b []byte) {
 	if l.notes.lost {
 		return
 	}
+	m.conn = by
 	ev := event{m: m}
-	if other := n.edges[dest]; other != nil {
-		ev = event{edge: other, b: b, from: transport.Flow{Remote: transport.AddrFrom(e.addr), Local: transport.AddrFrom(other.addr).IP, Proto: transport.UDP}}
+	if other := n.edges[dest]; other != nil && by != nil {
+		ev = event{edge: other, b: b, from: by.flow(other)}
+	} else if other != nil {
+		ev = event{edge: other, b: b, from: transport.Flow{Remote: transport.AddrFrom(e.listeners()[to.Listener].addr), Local: transport.AddrFrom(other.addr).IP, Proto: transport.UDP}}
 	} else if a, err := n.actor(dest); err == nil {
 		ev.to = a
 	} else {
@@ -795,7 +890,7 @@ func (n *network) expect(is *line) *line {
 				for ; n.next < i; n.next++ {
 					n.carry = append(n.carry, lines[n.next].before...)
 				}
-				l.at, l.notes.again, l.notes.call = is.at, is.notes.again, is.notes.call
+				l.at, l.notes.again, l.notes.call, l.notes.conn = is.at, is.notes.again, is.notes.call, is.notes.conn
 				n.happened(l)
 				return l
 			}

@@ -2,6 +2,7 @@ package router
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"sipedge/parser"
@@ -28,25 +29,34 @@ func newOwnHost(host string, port uint16, exact bool) ownHost {
 	return h
 }
 
-// listenHosts is the set of addresses we listen on or advertise, each with its port.
+// listenHosts is the set of addresses we listen on or advertise, each with its port. Listeners of several transports at one
+// address and port are one host.
 func listenHosts(ls []Listener) []ownHost {
 	var hosts []ownHost
+	add := func(h ownHost) {
+		if !slices.ContainsFunc(hosts, func(o ownHost) bool {
+			return o.port == h.port && o.literal == h.literal && o.addr == h.addr && parser.EqualFold(o.name, h.name)
+		}) {
+			hosts = append(hosts, h)
+		}
+	}
 	for _, l := range ls {
-		hosts = append(hosts, newOwnHost(l.Addr.Addr().Unmap().String(), l.Addr.Port(), false))
+		add(newOwnHost(l.Addr.Addr().Unmap().String(), l.Addr.Port(), false))
 		if l.AdvertiseHost != "" {
 			port := l.AdvertisePort
 			if port == 0 {
 				port = l.Addr.Port()
 			}
-			hosts = append(hosts, newOwnHost(l.AdvertiseHost, port, false))
+			add(newOwnHost(l.AdvertiseHost, port, false))
 		}
 	}
 	return hosts
 }
 
 // isOurs tells whether a URI with this host and port is one that we are responsible for: a
-// configured domain or, with none configured, an address we listen on or advertise.
-func (c *Core) isOurs(host []byte, port uint16, from *transport.Flow) bool {
+// configured domain or, with none configured, an address we listen on or advertise. standard is what an absent port stands
+// for.
+func (c *Core) isOurs(host []byte, port, standard uint16, from *transport.Flow) bool {
 	if len(c.domains) == 0 {
 		return c.isAddressOfOurs(host, port, from)
 	}
@@ -57,7 +67,7 @@ func (c *Core) isOurs(host []byte, port uint16, from *transport.Flow) bool {
 			continue
 		}
 		if d.exact {
-			if d.port == orDefault(port) {
+			if d.port == port || port == 0 && d.port == standard {
 				return true
 			}
 		} else if port == 0 || c.listensOn(port) {
@@ -82,13 +92,27 @@ func (c *Core) isAddressOfOurs(host []byte, port uint16, from *transport.Flow) b
 
 // isOurURI applies isOurs to a URI.
 func (w *Worker) isOurURI(b []byte, u *parser.URI, from *transport.Flow) bool {
-	return (u.SchemeIs == parser.SchemeSIP || u.SchemeIs == parser.SchemeSIPS) && w.core.isOurs(u.Host.In(b), u.Port, from)
+	return w.core.Ours(b, u, from)
+}
+
+// Ours tells whether u, in b, is a sip or sips URI that the proxy is responsible for. Safe from any goroutine.
+func (c *Core) Ours(b []byte, u *parser.URI, from *transport.Flow) bool {
+	return (u.SchemeIs == parser.SchemeSIP || u.SchemeIs == parser.SchemeSIPS) && c.isOurs(u.Host.In(b), u.Port, standardPort(u), from)
 }
 
 // isOurRoute tells whether a Route value indicates this proxy (RFC 3261 section 16.4).
 func (w *Worker) isOurRoute(b []byte, u *parser.URI, from *transport.Flow) bool {
 	return (u.SchemeIs == parser.SchemeSIP || u.SchemeIs == parser.SchemeSIPS) &&
-		(w.core.isAddressOfOurs(u.Host.In(b), u.Port, from) || w.core.isOurs(u.Host.In(b), u.Port, from))
+		(w.core.isAddressOfOurs(u.Host.In(b), u.Port, from) || w.core.isOurs(u.Host.In(b), u.Port, standardPort(u), from))
+}
+
+// standardPort is what an absent port of u stands for: "The default is 5060 for sip: using UDP, TCP, or SCTP. The default is
+// 5061 for sip: using TLS over TCP and sips: over TCP." RFC 3261 section 19.1.1, table 1
+func standardPort(u *parser.URI) uint16 {
+	if u.SchemeIs == parser.SchemeSIPS {
+		return portOr(0, transport.TLS)
+	}
+	return defaultPort
 }
 
 func (c *Core) listensOn(port uint16) bool {
@@ -116,6 +140,9 @@ func orDefault(port uint16) uint16 {
 }
 
 const defaultPort = 5060
+
+// ParseIP reads the host of a URI that is an address, IPv6 in brackets. IPv4 is in its IPv4-mapped form.
+func ParseIP(host []byte) (ip [16]byte, ok bool) { return parseIP(host) }
 
 // parseIP reads an IPv4 address or an IPv6 reference in brackets into 16 bytes.
 func parseIP(host []byte) (ip [16]byte, ok bool) {

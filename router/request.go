@@ -291,6 +291,7 @@ func (w *Worker) branchOut(c *txn.ResponseContext, from *transport.Flow, source 
 		return fault{statusUnavailable, causeBusy}
 	}
 	br.Flow = to
+	br.Flags = w.forwarded
 	br.Breadth = breadth
 	br.Rule, br.Gateway = uint16(t.rule), t.gateway
 	kind := txn.NonInviteClient
@@ -307,7 +308,7 @@ func (w *Worker) branchOut(c *txn.ResponseContext, from *transport.Flow, source 
 	w.n.RequestsOut++
 	if !w.send(&to, w.edits.AppendTo(w.loop.Buffer(), b, int(m.Len))) {
 		w.local.DropBranch(c, br)
-		return fault{statusUnavailable, causeBusy}
+		return w.unsent()
 	}
 	br.Main.Start(kind, to.Proto.Reliable(), w.now, w.timers)
 	c.Pending++

@@ -239,6 +239,7 @@ func (w *Worker) upstream(c *txn.ResponseContext, br *txn.ClientTransaction, m *
 	if c.Branches > 1 && (m.Status == 401 || m.Status == 407) {
 		w.aggregate(c, br, m)
 	}
+	w.addLength(m, c.Upstream.Proto)
 	w.n.ResponsesOut++
 	return w.edits.AppendTo(w.loop.Buffer(), b, int(m.Len)), true
 }

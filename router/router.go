@@ -44,7 +44,8 @@ type Domain struct {
 
 // Listener is an address that packets come to.
 type Listener struct {
-	Addr netip.AddrPort // as bound, with its port
+	Addr  netip.AddrPort     // as bound, with its port
+	Proto transport.Protocol // 0: UDP
 	// AdvertiseHost and AdvertisePort are shown in Via and Record-Route instead of Addr
 	// when AdvertiseHost is not empty; port 0 means the port of Addr.
 	AdvertiseHost string
@@ -56,8 +57,9 @@ type Listener struct {
 
 // NextHop is where requests go that are for us to place and have no better place.
 type NextHop struct {
-	Host string // an IP literal; names are answered 503 until they can be resolved
-	Port uint16 // 0: 5060
+	Host  string             // an IP literal; names are answered 503 until they can be resolved
+	Port  uint16             // 0: the default of Proto
+	Proto transport.Protocol // 0: UDP; one of UDP, TCP, TLS
 }
 
 // Config is what a Core needs to know. It is copied by New and frozen from then on.
@@ -69,7 +71,13 @@ type Config struct {
 	NextHop     *NextHop // nil: none
 	OpenRelay   bool     // forward requests for anyone to anywhere
 	ForceRport  bool     // treat every request as if its Via had "rport" (RFC 3581)
-	Timers      txn.Timers
+	// ViaMaddr sends responses over UDP to whatever maddr a Via has, as RFC 3261 section 18.2.2 says. Without it
+	// maddr is followed to a multicast address and to the source of the request only: to follow it to any address makes
+	// of a proxy something that sends to third parties whatever a stranger likes.
+	ViaMaddr bool
+	// UDPMTUSwitch sends requests of more than 1300 bytes over TCP instead of UDP (RFC 3261 section 18.1.1).
+	UDPMTUSwitch bool
+	Timers       txn.Timers
 	// DecisionTimeout bounds a suspended decision; its answer is then 504. 0: 5 s.
 	DecisionTimeout time.Duration
 	// Decide places requests before the static order does; nil: the static order alone.

@@ -13,7 +13,9 @@ type routing struct {
 	uri      parser.URI // the Request-URI to route by: offsets into the request, or into text
 	text     []byte     // replaces the Request-URI when replaced is set
 	replaced bool
-	inDialog bool // proven by our own Record-Route token
+	inDialog bool           // proven by our own Record-Route token
+	fromFlow bool           // a token names the flow that the request came by
+	flow     transport.Flow // by which it has to go on, as a token says; no Proto: there is none
 
 	values [maxRouteValues]routeValue
 	n      int // Route values received
@@ -40,7 +42,8 @@ func (r *routing) left() int { return r.last - r.first }
 // preprocess is RFC 3261 section 16.4. The result is in w.routing.
 func (w *Worker) preprocess(m *parser.Message, b []byte, from *transport.Flow) fault {
 	r := &w.routing
-	r.replaced, r.inDialog, r.n, r.first, r.last = false, false, 0, 0, 0
+	r.replaced, r.inDialog, r.fromFlow, r.n, r.first, r.last = false, false, false, 0, 0, 0
+	r.flow.Proto = 0
 	r.uri = m.URI
 	if m.Lines(parser.HeaderRoute) == 1 && m.HeaderAt(m.First(parser.HeaderRoute)).Value == m.Route.Value {
 		r.values[0] = routeValue{m.Route.Value, m.Route.Line} // nearly always: one value, which the parser has read
@@ -68,13 +71,20 @@ func (w *Worker) preprocess(m *parser.Message, b []byte, from *transport.Flow) f
 	// "If the Request-URI of the request contains a value this proxy previously placed into a Record-Route
 	// header field, the proxy MUST replace the Request-URI in the request with the last value from the
 	// Route header field, and remove that value from the Route header field."
-	if r.left() > 0 && !m.URI.Params.Empty() && w.isOurRoute(b, &m.URI, from) && w.verifies(m, b, &m.URI) {
+	placed := false
+	if r.left() > 0 && !m.URI.Params.Empty() && w.isOurRoute(b, &m.URI, from) {
+		var f fault
+		if placed, f = w.readToken(m, b, &m.URI, from); f.status != 0 {
+			return f
+		}
+	}
+	if placed {
 		var a parser.Address
 		r.last--
 		if parser.ParseAddress(b, r.values[r.last].span, &a).Code != 0 {
 			return fault{status: statusBadRequest}
 		}
-		r.inDialog, r.replaced = true, true
+		r.replaced = true
 		r.text = append(r.text[:0], a.Addr.In(b)...)
 		r.uri = a.URI
 	} else if !m.URI.Maddr.Empty() {
@@ -85,27 +95,14 @@ func (w *Worker) preprocess(m *parser.Message, b []byte, from *transport.Flow) f
 	// for each pass, we may have put in two at once, and one packet must not be able to pass through here seventy times.
 	for a := &m.Route; r.left() > 0 && w.isOurRoute(b, &a.URI, from); a = &w.route {
 		r.first++
-		r.inDialog = r.inDialog || w.verifies(m, b, &a.URI)
+		if _, f := w.readToken(m, b, &a.URI, from); f.status != 0 {
+			return f
+		}
 		if r.left() > 0 && parser.ParseAddress(b, r.values[r.first].span, &w.route).Code != 0 {
 			return fault{status: statusBadRequest}
 		}
 	}
 	return fault{}
-}
-
-// verifies tells whether u carries the token that we gave to this dialog. Only a request with a To
-// tag can be in a dialog (RFC 3261 section 12.2). The token covers the Call-ID and the caller's tag, so it
-// holds in both directions, and for as long as somebody uses the same two again.
-func (w *Worker) verifies(m *parser.Message, b []byte, u *parser.URI) bool {
-	if m.To.Tag.Empty() || u.Params.Empty() {
-		return false
-	}
-	token, ok := parser.URIParam(b, u.Params, tokenParam)
-	if !ok {
-		return false
-	}
-	_, ok = w.keys.VerifyRouteToken(token.In(b), m.CallID.In(b), m.From.Tag.In(b), m.To.Tag.In(b))
-	return ok
 }
 
 // stripMaddr: "If the Request-URI has a maddr parameter with a value the proxy is responsible for, and
@@ -114,15 +111,18 @@ func (w *Worker) verifies(m *parser.Message, b []byte, u *parser.URI) bool {
 // processing as if those values had not been present in the request."
 func (w *Worker) stripMaddr(m *parser.Message, b []byte, from *transport.Flow) {
 	u := &m.URI
-	if u.SchemeIs != parser.SchemeSIP || !w.core.isOurs(u.Maddr.In(b), u.Port, from) && !w.core.isAddressOfOurs(u.Maddr.In(b), u.Port, from) {
+	if u.SchemeIs != parser.SchemeSIP && u.SchemeIs != parser.SchemeSIPS ||
+		!w.core.isOurs(u.Maddr.In(b), u.Port, standardPort(u), from) && !w.core.isAddressOfOurs(u.Maddr.In(b), u.Port, from) {
 		return
 	}
-	if w.core.listeners[from.Listener].port != orDefault(u.Port) || !u.Transport.Empty() && !parser.EqualFoldString(u.Transport.In(b), "udp") {
+	proto := protocolOf(b, u, false)
+	standard := portOr(0, proto)
+	if w.core.listeners[from.Listener].port != portOr(u.Port, proto) || from.Proto != proto {
 		return
 	}
 	r := &w.routing
 	end := u.Params.Off
-	if !u.PortSpan.Empty() && u.Port != defaultPort {
+	if !u.PortSpan.Empty() && u.Port != standard {
 		end = u.PortSpan.Off - 1
 	}
 	r.text = append(r.text[:0], b[u.Whole.Off:end]...)
@@ -145,7 +145,7 @@ func (w *Worker) stripMaddr(m *parser.Message, b []byte, from *transport.Flow) {
 	}
 	r.replaced = true
 	r.uri.Maddr, r.uri.Transport = parser.Span{}, parser.Span{}
-	if r.uri.Port != defaultPort {
+	if r.uri.Port != standard {
 		r.uri.Port, r.uri.PortSpan = 0, parser.Span{}
 	}
 }
@@ -153,6 +153,7 @@ func (w *Worker) stripMaddr(m *parser.Message, b []byte, from *transport.Flow) {
 // place is the static order of RFC 3261 section 16.5 for this proxy. It fills w.targets or says with
 // what to answer.
 //
+//  0. Our Route names a flow: by that (RFC 5626 section 5.3).
 //  1. A Route remains: follow it, in a dialog of ours or as an open relay.
 //  2. In a dialog of ours: to the Request-URI.
 //  3. Ours, without a user: for ourselves.
@@ -163,6 +164,8 @@ func (w *Worker) place(m *parser.Message, b []byte, from *transport.Flow) fault 
 	r, c := &w.routing, w.core
 	ours := w.isOurURI(b, &r.uri, from)
 	switch {
+	case r.flow.Proto != 0:
+		w.targets.Add(0, nil, nil)
 	case r.left() > 0:
 		if !r.inDialog && !c.cfg.OpenRelay {
 			return fault{status: statusForbidden}
@@ -216,24 +219,10 @@ type nextHop struct {
 
 func newNextHop(n NextHop) nextHop {
 	h := newOwnHost(n.Host, 0, false)
-	return nextHop{hop: transport.Hop{Addr: transport.Addr{IP: h.addr, Port: orDefault(n.Port)}, Proto: transport.UDP}, literal: h.literal}
-}
-
-// hopOf is where a URI leads, as far as it can be told without name resolution: RFC 3263 section 4
-// with an IP address for a host. maddr takes the host's place (RFC 3261 section 19.1.1).
-func hopOf(b []byte, u *parser.URI) (hop transport.Hop, f fault) {
-	if u.SchemeIs != parser.SchemeSIP || !u.Transport.Empty() && !parser.EqualFoldString(u.Transport.In(b), "udp") {
-		return hop, fault{statusUnavailable, causeTransport}
+	if n.Proto == 0 {
+		n.Proto = transport.UDP
 	}
-	host := u.Host
-	if !u.Maddr.Empty() {
-		host = u.Maddr
-	}
-	ip, ok := parseIP(host.In(b))
-	if !ok {
-		return hop, fault{statusUnavailable, causeName}
-	}
-	return transport.Hop{Addr: transport.Addr{IP: ip, Port: orDefault(u.Port)}, Proto: transport.UDP}, fault{}
+	return nextHop{hop: transport.Hop{Addr: transport.Addr{IP: h.addr, Port: portOr(n.Port, n.Proto)}, Proto: n.Proto}, literal: h.literal}
 }
 
 // appendNumber appends n in decimal.

@@ -30,22 +30,34 @@ func (w *Worker) relay(from *transport.Flow, m *parser.Message, b []byte) {
 			return // its retransmission finds the answer ready
 		}
 	}
-	breadth := incomingBreadth(m, b)
-	if f.status == 0 && breadth == 0 {
-		f = fault{status: statusBreadthExceeded}
-	}
 	if f.status == 0 {
-		// "A stateless proxy MUST choose one and only one target from the target set."
-		w.branch = txn.BranchID{}
-		w.reply = w.upstreamFlow(from, m, b).Remote
-		var to transport.Flow
-		if to, f = w.forward(m, b, &w.targets.list[0], from, &from.Remote, breadth); f.status == 0 {
-			w.n.RequestsOut++
-			w.send(&to, w.edits.AppendTo(w.loop.Buffer(), b, int(m.Len)))
-			return
-		}
+		f = w.passOn(from, m, b)
 	}
-	w.reject(from, m, b, f)
+	if f.status != 0 {
+		w.reject(from, m, b, f)
+	}
+}
+
+// passOn forwards a request that has been decided to its first target, without state.
+func (w *Worker) passOn(from *transport.Flow, m *parser.Message, b []byte) fault {
+	breadth := incomingBreadth(m, b)
+	if breadth == 0 {
+		return fault{status: statusBreadthExceeded}
+	}
+	// "A stateless proxy MUST choose one and only one target from the target set."
+	w.branch = txn.BranchID{}
+	w.reply = w.upstreamFlow(from, m, b).Remote
+	w.tagPort = from.Proto.Reliable() // its response has to find the connection by it
+	to, f := w.forward(m, b, &w.targets.list[0], from, &from.Remote, breadth)
+	w.tagPort = false
+	if f.status != 0 {
+		return f
+	}
+	w.n.RequestsOut++
+	if !w.send(&to, w.edits.AppendTo(w.loop.Buffer(), b, int(m.Len))) && w.sent == transport.Gone {
+		return w.unsent()
+	}
+	return f
 }
 
 // answeredHere tells whether the To tag of m is the one that our own responses to it carry.
@@ -67,8 +79,8 @@ func (w *Worker) relayResponse(from *transport.Flow, m *parser.Message, b []byte
 		w.n.Stray++
 		return
 	}
-	// In stateful mode only a CANCEL is both forwarded statelessly and answered.
-	if w.cfg.Mode == Stateful && m.CSeq.Method != parser.MethodCancel {
+	// In stateful mode only a CANCEL is both forwarded statelessly and answered, but for what a decision wants so.
+	if w.cfg.Mode == Stateful && w.cfg.Decide == nil && m.CSeq.Method != parser.MethodCancel {
 		w.n.Stray++
 		return
 	}
@@ -83,24 +95,32 @@ func (w *Worker) relayResponse(from *transport.Flow, m *parser.Message, b []byte
 	}
 	w.edits.Reset()
 	w.cutTopVia(m, b)
+	w.addLength(m, to.Proto)
 	w.n.ResponsesOut++
 	w.send(&to, w.edits.AppendTo(w.loop.Buffer(), b, int(m.Len)))
 }
 
-// viaFlow is where a response with v as its topmost Via goes: RFC 3261 section 18.2.2, RFC 3581 section 4.
+// viaFlow is where a response with v as its topmost Via goes: RFC 3261 section 18.2.2, RFC 3581 section 4. For a stream that is
+// the address and port that the request came from, by which its connection is found; relay has put both there.
 func (w *Worker) viaFlow(from *transport.Flow, v *parser.Via, b []byte) (to transport.Flow, ok bool) {
+	proto := viaProtocol(b, v)
+	if proto == 0 {
+		return to, false
+	}
 	host, rport := v.Host, v.RPort
-	switch {
-	case !v.Maddr.Empty() && !w.cfg.ForceRport && isIP(v.Maddr.In(b)):
-		host, rport = v.Maddr, parser.Span{}
-	case !v.Received.Empty():
+	if !v.Received.Empty() {
 		host = v.Received
 	}
-	hop := transport.Hop{Addr: transport.Addr{Port: orDefault(v.Port)}, Proto: transport.UDP}
+	hop := transport.Hop{Addr: transport.Addr{Port: portOr(v.Port, proto)}, Proto: proto}
 	if hop.IP, ok = parseIP(host.In(b)); !ok {
 		// received is written without brackets (RFC 3261 section 25.1)
 		if hop.IP, ok = parseIPv6(host.In(b)); !ok {
 			return to, false
+		}
+	}
+	if !v.Maddr.Empty() && !w.cfg.ForceRport && proto == transport.UDP {
+		if ip, follow := w.maddr(v, b, &hop.IP); follow {
+			hop.IP, rport = ip, parser.Span{}
 		}
 	}
 	if !rport.Empty() {
@@ -110,10 +130,10 @@ func (w *Worker) viaFlow(from *transport.Flow, v *parser.Via, b []byte) (to tran
 		}
 		hop.Port = uint16(port)
 	}
-	return w.core.egress(from, &hop)
-}
-
-func isIP(host []byte) bool {
-	_, ok := parseIP(host)
-	return ok
+	if proto >= transport.WS { // there is no egress for requests without a connection, but the request came by one
+		i, f := w.core.listenerFor(proto, hop.Is4())
+		return transport.Flow{Remote: hop.Addr, Local: w.core.listeners[i].source, Listener: uint16(i), Proto: proto}, f.status == 0
+	}
+	to, f := w.core.egress(from, &hop)
+	return to, f.status == 0
 }

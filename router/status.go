@@ -13,7 +13,9 @@ const (
 	statusRequestTimeout     = 408
 	statusUnsupportedScheme  = 416
 	statusBadExtension       = 420
+	statusFlowFailed         = 430
 	statusBreadthExceeded    = 440
+	statusTemporarily        = 480
 	statusLoopDetected       = 482
 	statusTooManyHops        = 483
 	statusRequestTerminated  = 487
@@ -51,7 +53,9 @@ func reason(status int) string {
 		return "Bad Extension"
 	case statusBreadthExceeded:
 		return "Max-Breadth Exceeded"
-	case 480:
+	case statusFlowFailed:
+		return "Flow Failed"
+	case statusTemporarily:
 		return "Temporarily Unavailable"
 	case 481:
 		return "Call/Transaction Does Not Exist"
@@ -99,16 +103,19 @@ type fault struct {
 type cause uint8
 
 const (
-	noCause         cause = iota
-	causeName             // Warning: the next hop is a name
-	causeTransport        // Warning: the next hop wants a transport that we do not speak
-	causeFamily           // Warning: no listener of the next hop's address family
-	causeBusy             // Retry-After
-	causeExtensions       // Unsupported, from Proxy-Require
-	causeRequire          // Unsupported, from Require
-	causeMethod           // Allow
-	causeFull             // Retry-After: no room at any gateway
-	causeUnknown          // Warning: the name of the next hop cannot be found
+	noCause           cause = iota
+	causeName               // Warning: the next hop is a name
+	causeTransport          // Warning: the next hop wants a transport that we do not speak
+	causeFamily             // Warning: no listener of the next hop's address family
+	causeConnection         // Warning: the next hop has to connect to us, and has not
+	causeNotSIPS            // Warning 380: SIPS cannot be kept to (RFC 5630 section 5.3)
+	causeSIPSRequired       // Warning 381: the target wants TLS, which cannot be had (RFC 5630 section 5.3)
+	causeBusy               // Retry-After
+	causeExtensions         // Unsupported, from Proxy-Require
+	causeRequire            // Unsupported, from Require
+	causeMethod             // Allow
+	causeFull               // Retry-After: no room at any gateway
+	causeUnknown            // Warning: the name of the next hop cannot be found
 )
 
 // appendCause appends the header lines that belong to why.
@@ -120,6 +127,12 @@ func (w *Worker) appendCause(dst []byte, why cause, m *parser.Message, b []byte)
 		return w.appendWarning(dst, "the next hop asks for a transport that is not served here")
 	case causeFamily:
 		return w.appendWarning(dst, "no listener has the address family of the next hop")
+	case causeConnection:
+		return w.appendWarning(dst, "the next hop is reached by a connection of its own making only, and there is none")
+	case causeNotSIPS:
+		return w.appendWarningCode(dst, "380", "SIPS Not Allowed")
+	case causeSIPSRequired:
+		return w.appendWarningCode(dst, "381", "SIPS Required")
 	case causeUnknown:
 		return w.appendWarning(dst, "the name of the next hop cannot be found")
 	case causeBusy, causeFull:
@@ -156,7 +169,13 @@ func appendUnsupported(dst []byte, m *parser.Message, b []byte, id parser.Header
 
 // appendWarning appends a Warning of the miscellaneous kind (RFC 3261 section 20.43).
 func (w *Worker) appendWarning(dst []byte, text string) []byte {
-	dst = append(dst, "Warning: 399 "...)
+	return w.appendWarningCode(dst, "399", text)
+}
+
+func (w *Worker) appendWarningCode(dst []byte, code, text string) []byte {
+	dst = append(dst, "Warning: "...)
+	dst = append(dst, code...)
+	dst = append(dst, ' ')
 	if s := w.core.listeners[0].sentBy; s != nil {
 		dst = append(dst, s...)
 	} else {

@@ -7,11 +7,42 @@ import (
 	"sipedge/transport"
 )
 
+// viaStart is the beginning of a Via line of ours, by transport: RFC 3261 section 20.42, and for WebSocket RFC 7118 section 5.1.
+var viaStart = [...]string{
+	transport.UDP: "Via: SIP/2.0/UDP ",
+	transport.TCP: "Via: SIP/2.0/TCP ",
+	transport.TLS: "Via: SIP/2.0/TLS ",
+	transport.WS:  "Via: SIP/2.0/WS ",
+	transport.WSS: "Via: SIP/2.0/WSS ",
+}
+
+const viaBranch = ";branch="
+
+// appendVia appends our Via line for a request that leaves by f, up to the value of its branch parameter.
+func (c *Core) appendVia(dst []byte, f *transport.Flow) []byte {
+	dst = append(dst, viaStart[f.Proto]...)
+	dst = c.appendSentBy(dst, f)
+	return append(dst, viaBranch...)
+}
+
+// viaProtocol is the transport that a Via value names, 0 for one that is not served here.
+func viaProtocol(b []byte, v *parser.Via) transport.Protocol {
+	t := v.Transport.In(b)
+	for p := transport.UDP; p <= transport.WSS; p++ {
+		if start := viaStart[p]; parser.EqualFoldString(t, start[len("Via: SIP/2.0/"):len(start)-1]) {
+			return p
+		}
+	}
+	return 0
+}
+
 // upstreamFlow is where the responses to a request go: RFC 3261 section 18.2.2 and RFC 3581
-// section 4. Over UDP:
+// section 4. "If the 'sent-protocol' is a reliable transport protocol such as TCP or SCTP, or TLS over those, the response MUST
+// be sent using the existing connection to the source of the original request that created the transaction"; what if it
+// is gone, is in lost_response.go. Over UDP:
 //
-//   - "If the Via header field contains a 'maddr' parameter, the response MUST be forwarded to the
-//     address listed there"
+//   - "if the Via header field value contains a 'maddr' parameter, the response MUST be forwarded to the
+//     address listed there"; see Config.ViaMaddr
 //   - with "rport" and no maddr, to the source address and port
 //   - else to the source address and the port of sent-by, 5060 when it has none
 //
@@ -19,11 +50,11 @@ import (
 func (w *Worker) upstreamFlow(from *transport.Flow, m *parser.Message, b []byte) transport.Flow {
 	f := *from
 	v := &m.Via
-	if w.cfg.ForceRport {
+	if w.cfg.ForceRport || f.Proto.Reliable() {
 		return f
 	}
 	if !v.Maddr.Empty() {
-		if ip, ok := parseIP(v.Maddr.In(b)); ok {
+		if ip, ok := w.maddr(v, b, &from.Remote.IP); ok {
 			f.Remote.IP, f.Remote.Scope = ip, 0
 			f.Remote.Port = orDefault(v.Port)
 			return f
@@ -33,6 +64,17 @@ func (w *Worker) upstreamFlow(from *transport.Flow, m *parser.Message, b []byte)
 		f.Remote.Port = orDefault(v.Port)
 	}
 	return f
+}
+
+// maddr is the address in the maddr parameter of v, if it is to be followed for a request that came from source.
+func (w *Worker) maddr(v *parser.Via, b []byte, source *[16]byte) (ip [16]byte, ok bool) {
+	ip, ok = parseIP(v.Maddr.In(b))
+	return ip, ok && (w.cfg.ViaMaddr || ip == *source || isMulticast(&ip))
+}
+
+// isMulticast tells 224.0.0.0/4 and ff00::/8.
+func isMulticast(ip *[16]byte) bool {
+	return ip[0] == 0xff || [12]byte(ip[:12]) == [12]byte{10: 0xff, 11: 0xff} && ip[12]>>4 == 0xe
 }
 
 // patchVia adds to w.edits what the server transport adds to the topmost Via of a request that
@@ -55,7 +97,7 @@ func (w *Worker) patchVia(m *parser.Message, b []byte, source *transport.Addr) {
 		return
 	}
 	v, e := &m.Via, &w.edits
-	rport := v.HasRPort || w.cfg.ForceRport
+	rport := v.HasRPort || w.cfg.ForceRport || w.tagPort
 	received := rport
 	if !received {
 		ip, literal := parseIP(v.Host.In(b))

@@ -1,6 +1,8 @@
 package router
 
 import (
+	"math"
+
 	"sipedge/parser"
 	"sipedge/transport"
 	"sipedge/txn"
@@ -30,6 +32,10 @@ type Worker struct {
 	reply   transport.Addr       // where the responses to a request that is being relayed go
 	scratch []byte
 
+	forwarded txn.BranchFlags  // what the branch that forward has made has to remember
+	sent      transport.Status // what became of the last send
+	tagPort   bool             // patchVia notes the source port whether or not it is asked for
+
 	n         Counters
 	dirty     bool
 	announced transport.Instant
@@ -43,13 +49,17 @@ type Worker struct {
 func (w *Worker) Receive(from transport.Flow, b []byte, now transport.Instant) {
 	defer w.barrier()
 	w.now, w.dirty = now, true
-	if isKeepAlive(b) {
+	switch {
+	case isKeepAlive(b):
 		w.n.KeepAlives++
+		return
+	case from.Proto == transport.UDP && isSTUN(b):
+		w.n.KeepAlives++
+		w.answerSTUN(&from, b)
 		return
 	}
 	m := &w.msg
-	err := parser.Parse(b, m)
-	switch {
+	switch err := parse(b, m, from.Proto); {
 	case err.Code.Class() == parser.ClassUnreadable:
 		w.n.Malformed++
 	case m.Request:
@@ -59,6 +69,24 @@ func (w *Worker) Receive(from transport.Flow, b []byte, now transport.Instant) {
 		w.n.ResponsesIn++
 		w.response(&from, m, b)
 	}
+}
+
+// parse reads a datagram, a WebSocket message (RFC 7118 section 5: "Each SIP message MUST be carried within a single WebSocket
+// message", and needs no Content-Length) or what a stream was found to hold: then the verdicts that only a stream has
+// count, above all "For stream-oriented transports, [...] the Content-Length header field [...] MUST be used" (RFC 3261
+// section 18.3). What is behind the bounds of the transport comes here for its answer too.
+func parse(b []byte, m *parser.Message, proto transport.Protocol) parser.Error {
+	if proto != transport.TCP && proto != transport.TLS {
+		return parser.Parse(b, m)
+	}
+	f := parser.Framer{Limit: math.MaxUint32} // the transport has judged the size
+	switch _, frame := f.Next(b, m); {
+	case frame == parser.FrameMore && f.Need() > 0:
+		m.Err = parser.Error{Code: parser.ErrMessageSize} // it has not waited for the rest
+	case frame == parser.FrameMore:
+		m.Err = parser.Error{Code: parser.ErrNoHeaderEnd}
+	}
+	return m.Err
 }
 
 // barrier keeps a panic to the message that caused it: the context in hand is poisoned, so that
@@ -119,13 +147,17 @@ func (w *Worker) Idle() { w.local.Idle() }
 // Busy ends Idle.
 func (w *Worker) Busy() { w.local.Busy() }
 
-// send gives what was rendered into the loop's buffer to the transport.
+// send gives what was rendered into the loop's buffer to the transport. w.sent says what became of it.
 func (w *Worker) send(to *transport.Flow, b []byte) bool {
-	if w.loop.Send(*to, b) != transport.Queued {
-		w.n.SendFailed++
-		return false
+	w.sent = w.loop.Send(*to, b)
+	if w.sent == transport.Queued {
+		return true
 	}
-	return true
+	if w.sent == transport.Gone && isResponse(b) && w.resendLost(to, b, false) {
+		return true
+	}
+	w.n.SendFailed++
+	return false
 }
 
 // handle processes an event that found its context claimed by another loop and was kept.
@@ -142,7 +174,7 @@ func (w *Worker) handle(c *txn.ResponseContext, e *txn.Event) {
 	case txn.EventExpired:
 		w.expire(c, e.At)
 	case txn.EventSendFailed:
-		w.branchFailed(c, e.Branch, &e.From)
+		w.branchFailed(c, e.Branch, &e.From, transport.Failure(e.Why))
 	case txn.EventAnswer:
 		w.resume(c, e)
 	}
