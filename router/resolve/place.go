@@ -171,10 +171,16 @@ func (l *lots) draw() int {
 // hops appends the addresses of p in the order in which they should be tried, at most MaxHops. Blocked ones come last and
 // are not left out: each is a guess that may be old, and with all others failing it is still the best there is.
 func (p *place) hops(dst []transport.Hop, port uint16, proto transport.Protocol, seed uint64, b *blocklist, now transport.Instant) []transport.Hop {
-	var blocked [MaxHops]transport.Hop
-	nBlocked := 0
+	if !b.any(now) {
+		return p.walk(dst, nil, port, proto, seed, nil, now)
+	}
+	var blocked [MaxHops]transport.Hop // here, because clearing it costs as much as the rest
+	return p.walk(dst, blocked[:0], port, proto, seed, b, now)
+}
+
+// walk does what hops says; b is nil when nothing is blocked, else blocked has room for MaxHops.
+func (p *place) walk(dst, blocked []transport.Hop, port uint16, proto transport.Protocol, seed uint64, b *blocklist, now transport.Instant) []transport.Hop {
 	from := len(dst)
-	anyBlocked := b.any(now)
 	l := lots{targets: p.targets, random: random(seed)}
 	for t := l.next(); t != nil && len(dst)-from < MaxHops; t = l.next() {
 		h := transport.Hop{Proto: t.proto}
@@ -202,13 +208,12 @@ func (p *place) hops(dst []transport.Hop, port uint16, proto transport.Protocol,
 					k -= n
 				}
 				h.IP = p.ips[first+k]
-				if p.twins && (contains(dst[from:], &h) || contains(blocked[:nBlocked], &h)) {
+				if p.twins && (contains(dst[from:], &h) || contains(blocked, &h)) {
 					continue
 				}
-				if anyBlocked && b.blocked(&h, now) {
-					if nBlocked < MaxHops {
-						blocked[nBlocked] = h
-						nBlocked++
+				if b != nil && b.blocked(&h, now) {
+					if len(blocked) < MaxHops {
+						blocked = append(blocked, h)
 					}
 					continue
 				}
@@ -219,7 +224,7 @@ func (p *place) hops(dst []transport.Hop, port uint16, proto transport.Protocol,
 			first, n = first+n, uint32(t.n4)
 		}
 	}
-	return append(dst, blocked[:min(nBlocked, MaxHops-(len(dst)-from))]...)
+	return append(dst, blocked[:min(len(blocked), MaxHops-(len(dst)-from))]...)
 }
 
 func contains(hops []transport.Hop, h *transport.Hop) bool {
