@@ -52,8 +52,14 @@ func (a *addresses) remove(k addressKey) {
 // index finds connections by the address of the peer. Safe for concurrent use; used when connections come and go and when
 // a destination has no connection, never for a message on one that is known.
 type index struct {
-	mu sync.Mutex
-	m  map[indexKey]indexed
+	mu      sync.Mutex
+	m       map[indexKey]indexed
+	aliases map[owned]indexKey // the second key of a connection
+}
+
+type owned struct {
+	connID
+	loop uint8
 }
 
 type indexKey struct {
@@ -62,9 +68,8 @@ type indexKey struct {
 }
 
 type indexed struct {
-	conn, gen uint32
-	loop      uint8
-	names     identities
+	owned
+	names identities
 }
 
 // identities are numbers (see transport.Names) of what a peer's certificate proves, 0 for none.
@@ -86,11 +91,52 @@ func (x *index) get(k indexKey) (v indexed, ok bool) {
 	return v, ok
 }
 
-// remove forgets k unless another connection has its place.
-func (x *index) remove(k indexKey, loop uint8, conn, gen uint32) {
+// alias lets the connection that has key k be found by another one too.
+func (x *index) alias(k indexKey, who owned, also indexKey) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if v, ok := x.m[k]; ok && v.loop == loop && v.conn == conn && v.gen == gen {
+	v, ok := x.m[k]
+	if !ok || v.owned != who || v.names[0] == 0 || also == k {
+		return
+	}
+	if old, ok := x.aliases[who]; ok {
+		if old == also {
+			return
+		}
+		x.forget(old, who)
+	}
+	if x.aliases == nil {
+		x.aliases = map[owned]indexKey{}
+	}
+	x.m[also], x.aliases[who] = v, also
+}
+
+// remove forgets the connection that has k, unless another has its place.
+func (x *index) remove(k indexKey, who owned) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.forget(k, who)
+	if also, ok := x.aliases[who]; ok {
+		x.forget(also, who)
+		delete(x.aliases, who)
+	}
+}
+
+func (x *index) forget(k indexKey, who owned) {
+	if v, ok := x.m[k]; ok && v.owned == who {
 		delete(x.m, k)
 	}
+}
+
+// Alias notes that the peer of a TLS connection asked for it to be used for requests to port at its address as well ("alias" in its Via),
+// which holds for requests that the connection's identities may be sent. Of a connection without a verified identity it takes no
+// notice: "Servers MUST follow the authentication steps outlined in Section 9.2 to authenticate the connection before
+// forming an alias." RFC 5923 section 8.2. Safe from any goroutine; it takes a lock, so not for every request.
+func (e *Engine) Alias(f transport.Flow, port uint16) {
+	if f.Proto != transport.TLS || e.Peer(f.Conn, f.Loop, f.Gen) == 0 {
+		return
+	}
+	also := indexKey{f.Remote, f.Proto}
+	also.addr.Port = port
+	e.index.alias(indexKey{f.Remote, f.Proto}, owned{connID{f.Conn, f.Gen}, f.Loop}, also)
 }

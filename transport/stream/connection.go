@@ -9,6 +9,8 @@ import (
 
 	"sipedge/parser"
 	"sipedge/transport"
+	"sipedge/transport/tlslayer"
+	"sipedge/transport/wslayer"
 )
 
 // connection is one place of a loop's slab: a connection, or free. Owned by its loop.
@@ -21,7 +23,9 @@ type connection struct {
 	pings uint16
 
 	framer parser.Framer
-	in     []byte // an unfinished message, of loop.buffers; nil when there is none
+	web    wslayer.Conn   // WS and WSS
+	tls    *tlslayer.Conn // TLS and WSS
+	in     []byte         // an unfinished message, of loop.buffers; nil when there is none
 
 	opened  transport.Instant
 	used    transport.Instant // the last message or ping, in or out
@@ -32,8 +36,8 @@ type connection struct {
 	waiting int               // messages that may be among them
 	stalled transport.Instant // since when out did not become less, 0: nothing waits
 
-	address addressKey // counted in Engine.addresses, unless dialed
-	dest    *destination
+	address addressKey        // counted in Engine.addresses, unless dialed
+	dest    *destination      // that waits for the handshake of this one
 	closing transport.Instant // ending: until then at the latest
 }
 
@@ -41,10 +45,14 @@ type connState uint8
 
 const (
 	dialed connState = 1 << iota // by us
-	proven                       // has brought a message, or was dialed
+	shook                        // its TLS handshake was begun
+	proven                       // has brought a message, finished its handshake, or was dialed
 	listed                       // is in Engine.index
 	ending                       // nothing is read any more; what was sent may still be on its way
 )
+
+// connID names a connection of a loop.
+type connID struct{ conn, gen uint32 }
 
 const chunkSize = 256
 

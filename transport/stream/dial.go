@@ -41,8 +41,8 @@ func (l *loop) dial(d *destination) bool {
 // connect is what a worker does.
 func (e *Engine) connect(l *loop, over dialOver, to transport.Addr, from netip.Addr) {
 	dialer := net.Dialer{Timeout: e.limits.Dial}
-	// "a request that is sent to a peer should come from the address that our Via names": so that its access list, which knows our
-	// listener, lets it in. Not from loopback to anywhere else, which no packet takes.
+	// From the address that our Via names, so that the peer's access list, which knows our listener, lets it in. Not from loopback
+	// to anywhere else, nor the other way round, since no packet takes that way.
 	if !from.IsUnspecified() && from.IsLoopback() == to.AddrPort().Addr().IsLoopback() {
 		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
 	}

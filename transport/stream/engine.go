@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"sipedge/transport"
+	"sipedge/transport/tlslayer"
+	"sipedge/transport/wslayer"
 )
 
 // Listener is one address where connections are accepted.
@@ -29,7 +31,12 @@ type Config struct {
 	Loops     int // number of event loops
 	FirstLoop int // Flow.Loop of the first one; those below belong to the UDP engine
 	Limits    Limits
-	Names     *transport.Names
+	// TLS has the certificates; needed for listeners of TLS and WSS.
+	TLS *tlslayer.Config
+	// Origins are the web pages that may connect by WebSocket, see wslayer.ParseOrigins.
+	Origins []string
+	// Names has the numbers of TLS names; nil: one of its own.
+	Names *transport.Names
 	// Datagrams sends what leaves by UDP; nil: nothing does.
 	Datagrams transport.Datagrams
 	// Warn is told about what is weaker than asked for, at start, and of every restart of gnet.
@@ -51,6 +58,8 @@ type Engine struct {
 	addresses addresses
 	index     index
 	dials     workers
+	shakers   workers
+	webRules  wslayer.Rules
 	restarts  atomic.Uint64
 
 	run      atomic.Pointer[run]
@@ -77,8 +86,16 @@ func Open(cfg Config) (*Engine, error) {
 		}
 		e.limits.Connections = most
 	}
+	if e.cfg.Names == nil {
+		e.cfg.Names = new(transport.Names)
+	}
+	var err error
+	if e.webRules.Origins, err = wslayer.ParseOrigins(cfg.Origins); err != nil {
+		return nil, err
+	}
 	e.sweepEvery = sweepInterval(&e.limits)
 	e.dials = workers{most: e.limits.Dials, waiting: dialsWaiting}
+	e.shakers = workers{most: e.limits.Handshakes, waiting: e.limits.Handshakes}
 	e.context, e.cancel = context.WithCancel(context.Background())
 	// Generations do not begin at 1: what a former life of this process has called by a generation must not come back.
 	var b [4]byte
@@ -107,6 +124,11 @@ func (c *Config) validate() error {
 		return fmt.Errorf("stream: %d listeners; at most %d", len(c.Listeners), transport.MaxListeners)
 	case c.Loops < 1 || c.FirstLoop < 0 || c.FirstLoop+c.Loops > transport.MaxLoops:
 		return fmt.Errorf("stream: loops %d to %d; give 0 to %d", c.FirstLoop, c.FirstLoop+c.Loops-1, transport.MaxLoops-1)
+	}
+	for _, l := range c.Listeners {
+		if (l.Proto == transport.TLS || l.Proto == transport.WSS) && c.TLS == nil {
+			return fmt.Errorf("stream: listener %s needs a certificate; give --tls-cert and --tls-key", l.Addr)
+		}
 	}
 	return nil
 }
@@ -233,6 +255,7 @@ func (e *Engine) close() {
 			l.close()
 		}
 		e.dials.done.Wait()
+		e.shakers.done.Wait()
 	})
 }
 

@@ -41,6 +41,9 @@ func (l *loop) failWith(to *transport.Flow, b []byte, why transport.Failure) {
 	}
 	f.list = append(f.list, failure{*to, why, b})
 	f.size += len(b)
+	if l.stage == done { // no turn is under way
+		l.call()
+	}
 }
 
 // report tells the Handler of everything that has failed so far, oldest first. What fails meanwhile waits for the next turn.

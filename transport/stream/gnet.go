@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sipedge/transport"
+	"sipedge/transport/wslayer"
 )
 
 // run is one life of gnet, and what gnet calls.
@@ -179,8 +180,9 @@ func (r *run) OnTraffic(g gnet.Conn) gnet.Action {
 }
 
 // OnClose comes on the loop, possibly inside a call of ours into gnet.
-func (r *run) OnClose(g gnet.Conn, _ error) gnet.Action {
+func (r *run) OnClose(g gnet.Conn, _ error) (action gnet.Action) {
 	if c, ok := g.Context().(*connection); ok && c.gnet == g {
+		defer c.loop.guarded(&action)
 		c.loop.closed(c)
 	}
 	return gnet.None
@@ -250,7 +252,8 @@ func (l *loop) unhang() {
 }
 
 // accepted judges a connection that a peer has made.
-func (l *loop) accepted(g gnet.Conn) gnet.Action {
+func (l *loop) accepted(g gnet.Conn) (action gnet.Action) {
+	defer l.guarded(&action)
 	e := l.engine
 	from := e.accepting(g.LocalAddr())
 	if from == nil || e.stopping.Load() {
@@ -276,11 +279,18 @@ func (l *loop) accepted(g gnet.Conn) gnet.Action {
 	l.n.accepted.Add(1)
 	c.address = address
 	l.begin(c, g, from, &remote)
+	if isWeb(from.Proto) {
+		c.web = wslayer.NewConn(&e.webRules)
+	}
+	if from.Proto == transport.TLS || from.Proto == transport.WSS {
+		l.secure(c, "")
+	}
 	return gnet.None
 }
 
 // opened meets a connection that a worker has made.
-func (l *loop) opened(g gnet.Conn, over *dialOver) gnet.Action {
+func (l *loop) opened(g gnet.Conn, over *dialOver) (action gnet.Action) {
+	defer l.guarded(&action)
 	d := over.d
 	if d.dialing != connecting || d.attempt != over.attempt {
 		return gnet.Close
@@ -290,10 +300,21 @@ func (l *loop) opened(g gnet.Conn, over *dialOver) gnet.Action {
 		return gnet.Close // the worker's dialOver ends the attempt
 	}
 	l.n.dialed.Add(1)
-	c.state = dialed | proven
+	c.state = dialed
 	remote := d.key.addr
+	if d.key.proto == transport.TCP {
+		c.state |= proven
+		l.begin(c, g, l.engine.listeners[d.listener], &remote)
+		l.connected(d, c)
+		return gnet.None
+	}
+	d.dialing, c.dest = shaking, d
 	l.begin(c, g, l.engine.listeners[d.listener], &remote)
-	l.connected(d, c)
+	name := l.engine.cfg.Names.Name(d.key.name)
+	if name == "" {
+		name = remote.AddrPort().Addr().String()
+	}
+	l.secure(c, name)
 	return gnet.None
 }
 
@@ -321,12 +342,15 @@ func (l *loop) begin(c *connection, g gnet.Conn, at *listener, remote *transport
 func (l *loop) list(c *connection, names identities) {
 	c.state |= listed
 	f := &c.flow
-	l.engine.index.put(indexKey{f.Remote, f.Proto}, indexed{loop: l.number, conn: f.Conn, gen: f.Gen, names: names})
+	l.engine.index.put(indexKey{f.Remote, f.Proto}, indexed{owned{connID{f.Conn, f.Gen}, l.number}, names})
 }
 
 // close ends c at once. gnet calls OnClose in it.
 func (l *loop) close(c *connection) {
-	if c != nil && c.gnet != nil {
+	if c == nil || c.gnet == nil {
+		return
+	}
+	if l.farewell(c); c.gnet != nil {
 		_ = c.gnet.EventLoop().Close(c.gnet)
 	}
 }
@@ -342,13 +366,20 @@ func (l *loop) closed(c *connection) {
 		l.buffers.put(c.in)
 	}
 	if c.state&listed != 0 {
-		e.index.remove(indexKey{f.Remote, f.Proto}, l.number, f.Conn, f.Gen)
+		e.index.remove(indexKey{f.Remote, f.Proto}, owned{connID{f.Conn, f.Gen}, l.number})
 	}
 	if c.state&dialed == 0 {
 		e.addresses.remove(c.address)
 	}
 	e.open.Add(-1)
+	t, d := c.tls, c.dest
 	l.slab.give(c)
+	if t != nil {
+		t.Shut() // ends a handshake under way
+	}
+	if d != nil {
+		l.unreachable(d)
+	}
 }
 
 // remoteOf is the address of the peer.

@@ -72,10 +72,10 @@ func (l Limits) withDefaults() Limits {
 	set(&l.PerDestination, 1024)
 	set(&l.PerDestinationBytes, 4<<20)
 	set(&l.Dials, 256)
-	// A handshake is about 1 ms of CPU; more at once would only make all of them late.
-	set(&l.Handshakes, 64)
-	// RFC 5626 section 4.4.1 has clients ping at least every two minutes, and Timer C (RFC 3261 section 16.6) waits for three.
-	setD(&l.Idle, 10*time.Minute)
+	// Handshakes that wait for their peer; those that compute are one per CPU (tlslayer). About 20 KB each.
+	set(&l.Handshakes, 2048)
+	// RFC 5626 section 4.4.1 has clients on batteries ping every 14 minutes, others every two.
+	setD(&l.Idle, 16*time.Minute)
 	setD(&l.HalfOpen, 10*time.Second)
 	// 1 MiB at 420 kbit/s.
 	setD(&l.Message, 20*time.Second)

@@ -36,9 +36,13 @@ type loop struct {
 	failures
 	destinations
 	dialsOver chan dialOver
+	handshakes
 
 	outTotal int
-	out      []byte
+	out      []byte // what Buffer lends
+	frame    []byte // a message in its WebSocket frame
+	cipher   []byte // ciphertext to be sent
+	plain    []byte // plaintext that was read
 
 	// What other goroutines use.
 	gnet  atomic.Pointer[gnet.EventLoop]
@@ -51,10 +55,12 @@ type loop struct {
 // intake is what was read from the connection whose turn it is.
 type intake struct {
 	conn    *connection
-	data    []byte // plain bytes, or an unfinished message with more behind it
-	at      int    // up to here data is done with
-	owned   bool   // data is of loop.buffers
-	current []byte // the message that the Handler has
+	fresh   bool     // gnet has bytes for it
+	ready   []connID // connections whose turn it is next, though gnet has nothing for them
+	data    []byte   // plain bytes, or an unfinished message with more behind it
+	at      int      // up to here data is done with
+	owned   bool     // data is of loop.buffers
+	current []byte   // the message that the Handler has
 	msg     parser.Message
 }
 
@@ -69,6 +75,7 @@ func newLoop(e *Engine, number uint8, first uint32) *loop {
 		out:       make([]byte, 0, transport.MaxDatagram),
 	}
 	l.destinations.init()
+	l.stage = done
 	l.timer = time.AfterFunc(time.Hour, l.call)
 	l.timer.Stop()
 	return l
@@ -86,7 +93,7 @@ const (
 	sweeping               // connections whose time is up
 	reporting              // Handler.SendFailed
 	quiet                  // Handler.Quiesce
-	done
+	done                   // between turns
 )
 
 // turn is one event; c is the connection that has bytes, nil for the doorbell.
@@ -96,7 +103,7 @@ func (l *loop) turn(c *connection) gnet.Action {
 	}
 	l.now = transport.Now()
 	l.n.waits.Add(1)
-	l.intake.conn = c
+	l.intake.conn, l.intake.fresh = c, c != nil
 	if c != nil {
 		l.n.batches.Add(1)
 	}
@@ -122,8 +129,9 @@ func (l *loop) stages() {
 		case others:
 			l.takeRing()
 			l.takeDialsOver()
+			l.takeHandshakes()
 		case traffic:
-			if l.intake.conn != nil {
+			for l.nextConn() {
 				l.receive()
 			}
 		case expiring:
@@ -161,6 +169,7 @@ func (l *loop) recovered() {
 		c := l.intake.conn
 		l.intake.conn, l.intake.data = nil, nil
 		l.close(c)
+		l.stage-- // the others have their turn
 	case l.stage == traffic:
 		l.stage-- // goes on behind the message, which is lost
 	}
@@ -168,6 +177,19 @@ func (l *loop) recovered() {
 	l.intake.current = nil
 	if l.engine.cfg.Panicked != nil {
 		l.engine.cfg.Panicked(int(l.number), what, debug.Stack(), message)
+	}
+}
+
+// guarded is the panic barrier of what happens between turns: a connection that comes or goes.
+func (l *loop) guarded(action *gnet.Action) {
+	what := recover()
+	if what == nil {
+		return
+	}
+	l.n.panics.Add(1)
+	*action = gnet.Close
+	if l.engine.cfg.Panicked != nil {
+		l.engine.cfg.Panicked(int(l.number), what, debug.Stack(), nil)
 	}
 }
 

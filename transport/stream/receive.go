@@ -8,21 +8,54 @@ import (
 	"sipedge/parser"
 )
 
-// receive takes what gnet has read from intake.conn to the Handler. Called again after a panic it goes on behind the
-// message that caused it.
+// nextConn tells whether there is a connection whose turn it is: intake.conn.
+func (l *loop) nextConn() bool {
+	in := &l.intake
+	for in.conn == nil && len(in.ready) > 0 {
+		id := in.ready[0]
+		in.ready = in.ready[:copy(in.ready, in.ready[1:])]
+		in.conn = l.slab.find(id.conn, id.gen)
+	}
+	return in.conn != nil
+}
+
+// receive takes what was read from intake.conn to the Handler. Called again after a panic it goes on behind the message that
+// caused it.
 func (l *loop) receive() {
 	in := &l.intake
 	c := in.conn
-	if in.data == nil {
+	if in.fresh {
+		in.fresh = false
 		b, _ := c.gnet.Next(-1) // all there is; it cannot fail
-		if c.state&ending != 0 || len(b) == 0 {
-			in.conn = nil
-			return
+		switch {
+		case c.state&ending != 0 || len(b) == 0:
+		case c.tls != nil:
+			l.feedTLS(c, b)
+		default:
+			l.give(c, b)
 		}
-		l.give(c, b)
 	}
-	l.frames(c)
-	l.keep(c)
+	for {
+		if in.data != nil {
+			if isWeb(c.flow.Proto) {
+				l.webFrames(c)
+			} else {
+				l.frames(c)
+			}
+			l.keep(c)
+		}
+		if c.gnet == nil || c.tls == nil || c.state&ending != 0 || !l.readTLS(c) {
+			break
+		}
+	}
+	if c.gnet != nil && c.tls != nil && c.in == nil {
+		switch partial := c.tls.Partial(); {
+		case !partial:
+			c.began = 0
+		case c.began == 0:
+			c.began = l.now
+		}
+	}
 	in.conn = nil
 }
 
@@ -56,12 +89,13 @@ func (l *loop) frames(c *connection) {
 			l.deliver(c, rest[:n:n])
 		case parser.FrameBroken:
 			in.at = len(in.data)
-			c.state |= ending
 			if in.msg.Err.Code == parser.ErrKeepAliveFlood {
 				l.n.closedPings.Add(1)
-			} else {
-				l.n.closedBroken.Add(1)
+				l.close(c)
+				return
 			}
+			l.n.closedBroken.Add(1)
+			c.state |= ending
 			if in.msg.Err.Class() == parser.ClassAnswerable {
 				l.deliver(c, rest[:len(rest):len(rest)])
 			}
@@ -123,24 +157,34 @@ func (l *loop) deliver(c *connection, b []byte) {
 
 // ping takes n bytes of line ends in front of a message.
 //
-// "When a server receives a double CRLF sequence between SIP messages on a connection-oriented transport such as TCP
-// [...] it MUST immediately respond with a single CRLF over the same connection." RFC 5626 section 4.4.1
+// "When a server receives a double CRLF sequence between SIP messages on a connection-oriented transport such as TCP or SCTP, it MUST
+// immediately respond with a single CRLF over the same connection." RFC 5626 section 5.4
 func (l *loop) ping(c *connection, n int) {
 	c.used, c.began = l.now, 0
 	crlfs := int(c.pongs) + n/2
 	c.pongs = uint8(crlfs % 2)
 	if crlfs < 2 {
-		return // "implementations processing SIP messages over stream-oriented transports MUST ignore any CRLF appearing before the start-line", RFC 3261 section 7.5
+		// "Implementations processing SIP messages over stream-oriented transports MUST ignore any CRLF appearing before the
+		// start-line" RFC 3261 section 7.5
+		return
 	}
+	if l.countPing(c, crlfs/2) {
+		l.write(c, pongs[:crlfs/2*2])
+	}
+}
+
+// countPing counts n pings; when they are a flood it closes c and says false.
+func (l *loop) countPing(c *connection, n int) bool {
+	c.used = l.now
 	if l.now.Sub(c.pinging) > keepAliveSpan {
 		c.pinging, c.pings = l.now, 0
 	}
-	if c.pings += uint16(crlfs / 2); c.pings > keepAlives {
+	if c.pings += uint16(n); c.pings > keepAlives {
 		l.n.closedPings.Add(1)
 		l.close(c)
-		return
+		return false
 	}
-	l.write(c, pongs[:crlfs/2*2])
+	return true
 }
 
 var pongs = func() (b [parser.MaxKeepAlive + 2]byte) {
@@ -153,7 +197,7 @@ var pongs = func() (b [parser.MaxKeepAlive + 2]byte) {
 // linger ends c when the peer has had time to read what was sent last.
 func (l *loop) linger(c *connection) {
 	c.closing = l.now.Add(lingering)
-	if c.gnet.OutboundBuffered() == 0 {
+	if l.farewell(c); c.gnet != nil && c.gnet.OutboundBuffered() == 0 {
 		_ = unix.Shutdown(c.gnet.Fd(), unix.SHUT_WR)
 	}
 }

@@ -4,6 +4,7 @@ package stream
 
 import (
 	"sipedge/transport"
+	"sipedge/transport/wslayer"
 )
 
 var _ transport.Streams = (*Engine)(nil)
@@ -118,8 +119,21 @@ func (l *loop) sendOn(c *connection, to *transport.Flow, b []byte) {
 	l.n.bytesOut.Add(uint64(len(b)))
 }
 
-// write gives b to gnet, which sends what the kernel takes and keeps the rest. On a failure c is closed.
+// write sends the message b on c, in what the transport wraps it in. On a failure c is closed.
 func (l *loop) write(c *connection, b []byte) transport.Failure {
+	if isWeb(c.flow.Proto) {
+		if !c.web.Established() {
+			return transport.Closed
+		}
+		l.frame = wslayer.Append(l.frame[:0], b)
+		b = l.frame
+		defer shrink(&l.frame)
+	}
+	return l.writePlain(c, b)
+}
+
+// writePlain sends b as it is, or encrypted.
+func (l *loop) writePlain(c *connection, b []byte) transport.Failure {
 	if c.out > 0 {
 		l.lookOut(c)
 		if c.out > 0 && (c.out+len(b) > l.engine.limits.OutBytes || l.outTotal+len(b) > l.engine.limits.OutTotal) {
@@ -128,10 +142,33 @@ func (l *loop) write(c *connection, b []byte) transport.Failure {
 			return transport.Overflow
 		}
 	}
+	if c.tls != nil {
+		var err error
+		if l.cipher, err = c.tls.Append(l.cipher[:0], b); err != nil {
+			l.n.sendErrors.Add(1)
+			l.close(c)
+			return transport.Closed
+		}
+		b = l.cipher
+		defer shrink(&l.cipher)
+	}
 	if _, err := c.gnet.Write(b); err != nil { // gnet has closed it
 		l.n.sendErrors.Add(1)
 		return transport.Closed
 	}
+	l.noteOut(c)
+	return 0
+}
+
+// shrink gives back a buffer that an unusually large message has made.
+func shrink(b *[]byte) {
+	if cap(*b) > keptOut {
+		*b = nil
+	}
+}
+
+// noteOut notes what gnet could not send at once.
+func (l *loop) noteOut(c *connection) {
 	if n := c.gnet.OutboundBuffered(); n > 0 {
 		if c.waiting++; c.out == 0 {
 			c.stalled = l.now
@@ -139,7 +176,6 @@ func (l *loop) write(c *connection, b []byte) transport.Failure {
 		l.outTotal += n - c.out
 		c.out = n
 	}
-	return 0
 }
 
 // lookOut notes how much waits in c for the peer to read.
