@@ -257,6 +257,8 @@ func TestFlood(t *testing.T) {
 	b := newBed(t, Config{Entries: entries}, s)
 	q := query("gw.test:5060", only4)
 	b.resolve(q)
+	b.clock.advance(time.Duration(usedEvery))
+	b.expect(q, Hit) // it is in regular use
 	status := Negative
 	names := 1_000_000
 	if raceEnabled {
