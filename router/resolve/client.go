@@ -211,7 +211,7 @@ func (c *client) take(packet []byte, asks []*asking) *asking {
 func (c *client) judge(a *asking, m *dns.Msg) {
 	switch m.Rcode {
 	case dns.RcodeSuccess, dns.RcodeNameError:
-		// "Referral": NS records and neither an answer nor an SOA (RFC 2308 section 2.2): the server does not look further for us.
+		// A referral: NS records and neither an answer nor an SOA (RFC 2308 section 2.2). This server does not look further for us.
 		if m.Rcode == dns.RcodeSuccess && len(m.Answer) == 0 && !m.Authoritative && has(m.Ns, dns.TypeNS) && !has(m.Ns, dns.TypeSOA) {
 			c.refuse(a)
 			return

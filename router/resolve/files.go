@@ -162,7 +162,7 @@ func readHosts(path string) (map[string][]netip.Addr, error) {
 	}
 	if hosts["localhost"] == nil {
 		// "Name resolution APIs and libraries SHOULD recognize localhost names as special and SHOULD always return the IP loopback
-		// address" (RFC 6761 section 6.3).
+		// address for address queries" (RFC 6761 section 6.3).
 		hosts["localhost"] = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 	}
 	if err == nil {

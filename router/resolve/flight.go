@@ -262,7 +262,7 @@ func (r *Resolver) keep(f *flight, found finding) {
 		}
 	}
 	if found.status == Failed && old != nil {
-		// "If all answers are unavailable, serve stale": what was true is the best guess while DNS is silent (RFC 8767).
+		// What was true is the best guess while DNS does not answer: the idea of RFC 8767.
 		old.again.Store(int64(now.Add(recheck)))
 		old.failing.Store(true)
 		return
@@ -270,7 +270,7 @@ func (r *Resolver) keep(f *flight, found finding) {
 	p := &place{key: f.key, hash: f.hash, route: f.route, fetched: now, status: found.status, sips: found.sips, targets: found.targets, ips: found.ips}
 	for _, t := range p.targets {
 		if t.proto == transport.TLS && p.name == 0 {
-			// The certificate must prove the domain that was asked for, not what DNS made of it (RFC 5922 section 4).
+			// The certificate must prove the domain that was asked for, not what DNS made of it (RFC 5922 section 7.3).
 			var err error
 			if p.name, err = r.cfg.Names.Number(f.host()); err != nil {
 				r.n.namesFull.Add(1)
@@ -295,7 +295,8 @@ func (r *Resolver) keep(f *flight, found finding) {
 		p.twins = hasTwins(p)
 	case Negative:
 		if found.ttl == noTTL {
-			// "Negative responses without SOA records SHOULD NOT be cached" (RFC 2308 section 5); but who asked must find it.
+			// Deviation: "Negative responses without SOA records SHOULD NOT be cached as there is no way to prevent the negative responses
+			// looping forever between a pair of servers" (RFC 2308 section 5). We answer no one, and who asked must find the answer.
 			ttl = 0
 		}
 		ttl = min(max(ttl, r.cfg.MinTTL), r.cfg.MaxNegative)

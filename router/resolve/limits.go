@@ -40,19 +40,20 @@ const (
 	defaultMinTTL = 5 * time.Second
 	// defaultMaxTTL bounds how long a mistake in DNS can stay.
 	defaultMaxTTL = time.Hour
-	// defaultMaxNegative bounds negative answers. RFC 2308 section 5 finds hours sensible; nobody wants to wait so long for a
-	// new customer's domain to work.
+	// defaultMaxNegative bounds negative answers. "Values of one to three hours have been found to work well" (RFC 2308
+	// section 5), but nobody wants to wait so long for a new customer's domain.
 	defaultMaxNegative = 5 * time.Minute
-	// defaultMaxStale is how long places stay known while DNS does not answer; RFC 8767 section 5 suggests one to three days.
+	// defaultMaxStale is how long places stay known while DNS does not answer; what RFC 8767 calls
+	// the maximum stale timer.
 	defaultMaxStale = 24 * time.Hour
 	// revalidate is how long after its end an answer is still used while a newer one is looked for. It covers a failed refresh
 	// and its repetition.
 	revalidate = time.Minute
-	// recheck is the time between two attempts to refresh an answer that cannot be had; RFC 8767 section 5: "no more
-	// frequently than every 30 seconds" is about this order.
+	// recheck is the time between two attempts to refresh one answer: "Attempts to refresh from non-responsive or otherwise
+	// failing authoritative nameservers are recommended to be done no more frequently than every 30 seconds" (RFC 8767 section 5).
 	recheck = 30 * time.Second
 	// failureTTL is how long a failure is remembered for a name about which nothing is known: long enough that a flood for
-	// one dead domain costs one look-up, short enough that a caller who redials is served (RFC 9520 section 3.2: 1 s to 5 min).
+	// one dead domain costs one look-up, short enough that a caller who redials is served. RFC 2308 section 7 allows five minutes.
 	failureTTL = 5 * time.Second
 	// hostsTTL is how often a place out of the hosts file is looked at again.
 	hostsTTL = 5 * time.Second

@@ -166,8 +166,9 @@ func least(rrs []dns.RR) uint32 {
 	return ttl
 }
 
-// negativeTTL: "When a negative answer is cached its TTL is the minimum of the MINIMUM field of the SOA record and the TTL of
-// the SOA itself" (RFC 2308 section 3 and 5).
+// negativeTTL is how long an answer that says no is good for: "The TTL of this record is set from the minimum of the MINIMUM
+// field of the SOA record and the TTL of the SOA itself, and indicates how long a resolver may cache the negative answer."
+// RFC 2308 section 3
 func negativeTTL(m *dns.Msg) uint32 {
 	for _, rr := range m.Ns {
 		if soa, ok := rr.(*dns.SOA); ok {

@@ -194,7 +194,7 @@ func (p *place) walk(dst, blocked []transport.Hop, port uint16, proto transport.
 		if h.Port == 0 {
 			h.Port = port
 		}
-		// IPv6 first, the default precedence of RFC 6724 section 2.1, which RFC 7984 section 3.1 has us follow. Within a family
+		// IPv6 first, the default precedence of RFC 6724 section 2.1. Within a family
 		// the records have no order of their own; any start spreads the load.
 		first, n := uint32(t.first), uint32(t.n6)
 		for range 2 {
