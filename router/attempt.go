@@ -35,11 +35,11 @@ func (w *Worker) startGroup(c *txn.ResponseContext, from *transport.Flow, source
 			if rest > 0 {
 				breadth, rest = breadth+1, rest-1
 			}
-			ok, g := w.try(c, from, source, m, b, s.first(later), uint8(breadth))
-			if ok {
-				started = true
-			} else {
+			done, g := w.try(c, from, source, m, b, s.first(later), uint8(breadth))
+			if done == exhausted {
 				f = g
+			} else {
+				started = true
 			}
 		}
 	}
@@ -49,8 +49,8 @@ func (w *Worker) startGroup(c *txn.ResponseContext, from *transport.Flow, source
 
 // try sends the request to the target at place i of w.targets or, where that is not possible, to the first of its
 // alternatives that can be sent to. It takes what was tried out of the set; what is left of the chain waits for the branch to
-// fail over. ok is false when nothing of the chain is left to be tried, and f says why.
-func (w *Worker) try(c *txn.ResponseContext, from *transport.Flow, source *transport.Addr, m *parser.Message, b []byte, i int, breadth uint8) (ok bool, f fault) {
+// fail over. f says why nothing could be tried when all of the chain is exhausted.
+func (w *Worker) try(c *txn.ResponseContext, from *transport.Flow, source *transport.Addr, m *parser.Message, b []byte, i int, breadth uint8) (done attempted, f fault) {
 	s := &w.targets
 	for more := true; more; more = s.drop(i) {
 		found, g := w.find(c, m, b, i)
@@ -60,8 +60,7 @@ func (w *Worker) try(c *txn.ResponseContext, from *transport.Flow, source *trans
 		t := &s.list[i]
 		if !found {
 			t.state, t.breadth = waiting, breadth
-			w.wait(c)
-			return true, f
+			return waits, f
 		}
 		if f = w.admits(c, t); f.status != 0 {
 			// Its other addresses are the same gateway.
@@ -77,15 +76,24 @@ func (w *Worker) try(c *txn.ResponseContext, from *transport.Flow, source *trans
 			continue
 		}
 		w.tookOver(c, t)
-		begun := *t
+		x := *t
 		if s.drop(i) {
 			s.list[i].state, s.list[i].of = spare, c.Branches-1
 		}
-		w.remember(&begun)
-		return true, f
+		w.remember(&x)
+		return begun, f
 	}
-	return false, f
+	return exhausted, f
 }
+
+// attempted is what try came to.
+type attempted uint8
+
+const (
+	exhausted attempted = iota // there is nothing left of the chain
+	begun                      // a request was sent
+	waits                      // for a name to be looked up
+)
 
 // tookOver ends the part of the branch in whose place t is tried: it does not count any more for the best response.
 func (w *Worker) tookOver(c *txn.ResponseContext, t *target) {
@@ -113,11 +121,7 @@ func (w *Worker) keepTargets(c *txn.ResponseContext) {
 // dropTargets gives up everything that has not been tried.
 func (w *Worker) dropTargets(c *txn.ResponseContext) {
 	w.local.Drop(&c.Targets)
-	if c.Flags&flagResolving != 0 {
-		c.Flags &^= flagResolving
-		c.Wait = 0
-		c.Decision++ // an answer from now on is late
-	}
+	w.waitOver(c)
 }
 
 // again makes ready for another branch of c: the request is in w.kept and w.routing, what is left of the targets in
@@ -168,13 +172,13 @@ func (w *Worker) failOver(c *txn.ResponseContext, br *txn.ClientTransaction, res
 	why := w.failedBy(br, response != nil)
 	for more := true; more; more = s.drop(i) {
 		if s.list[i].kind.accepts(why) {
-			ok, _ = w.try(c, &c.Upstream, sourceOf(c), m, b, i, br.Breadth)
-			if ok && br.Flags&branchReplaced == 0 && response != nil {
+			done, _ := w.try(c, &c.Upstream, sourceOf(c), m, b, i, br.Breadth)
+			if done != exhausted && br.Flags&branchReplaced == 0 && response != nil {
 				// It still counts: until the name of what takes its place is known, or for good where contacts are tried in turn.
 				br.Response, _ = w.local.Keep(response)
 			}
 			w.keepTargets(c)
-			return ok
+			return done != exhausted
 		}
 	}
 	w.keepTargets(c)

@@ -20,6 +20,8 @@ const (
 	Suspend
 	// Reject answers it with Query.Status.
 	Reject
+	// Resolved says that a name was looked up; only the router makes such Answers.
+	Resolved
 )
 
 // Query is what a decision is asked about. Everything in it is borrowed until the DecideFunc returns.
@@ -48,7 +50,7 @@ type Answer struct {
 	Ref      txn.Ref
 	Decision uint32
 	Verdict  Verdict // Default, Forward or Reject
-	Status   int     // with Reject
+	Status   int     // with Reject; with Resolved: which look-up
 	Targets  TargetSet
 
 	next *Answer

@@ -178,6 +178,7 @@ func (w *Worker) branchFailed(c *txn.ResponseContext, index uint8, to *transport
 	w.n.TransportErrors++
 	if br.Status == 0 {
 		w.report(c, br, Failed, 0)
+		w.block(br, nil, nil)
 	}
 	status := uint16(statusUnavailable)
 	if br.Flags&branchByFlow != 0 {

@@ -178,7 +178,7 @@ func (p *edgeProxy) failoverCounter(name string) (uint64, bool) {
 			return 0, false
 		}
 		until := p.blocked[transport.AddrFrom(a.addr)]
-		return uint64(max(0, until-p.e.n.now) / tick), true
+		return uint64(max(0, until.Sub(p.e.n.now)).Milliseconds()), true
 	}
 	return 0, false
 }

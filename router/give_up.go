@@ -28,6 +28,7 @@ func (w *Worker) timedOut(c *txn.ResponseContext, br *txn.ClientTransaction) {
 			w.report(c, br, Unfinished, 0)
 		} else {
 			w.report(c, br, Silent, 0)
+			w.block(br, nil, nil)
 		}
 	}
 	w.branchEnded(c, br, statusRequestTimeout)
@@ -42,6 +43,7 @@ func (w *Worker) giveUp(c *txn.ResponseContext, br *txn.ClientTransaction) {
 	br.Main.Retransmit = 0
 	br.Flags |= branchCancel
 	w.report(c, br, Silent, 0)
+	w.block(br, nil, nil)
 	w.branchEnded(c, br, statusRequestTimeout)
 }
 

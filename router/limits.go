@@ -21,6 +21,11 @@ const (
 	maxAnswers = 1 << 16
 	// defaultDecisionTimeout bounds a suspended decision. A caller hears nothing but 100 meanwhile.
 	defaultDecisionTimeout = 5 * time.Second
+	// blockedFor is how long other requests avoid an address that was silent or could not be sent to, as long as its name has
+	// others: about as long as it takes to find out (Timer B), so that a dead server costs one call in a while.
+	blockedFor = 32 * time.Second
+	// maxBlocked bounds what a Retry-After can ask for: a mistake there must not take a server out for days.
+	maxBlocked = 10 * time.Minute
 	// retryAfter is what a 503 of ours asks for, in seconds: long enough to spread a crowd,
 	// short enough that a phone tries again.
 	retryAfter = "5"

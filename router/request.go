@@ -198,9 +198,9 @@ func (w *Worker) start(c *txn.ResponseContext, from *transport.Flow, m *parser.M
 	if c.Breadth == 0 {
 		return fault{status: statusBreadthExceeded}
 	}
-	if w.targets.n == 1 && !w.named(&w.targets.list[0], b) {
-		// What cannot be reached by its address is refused before a 100 is sent and anything is kept.
-		if f := w.unreachable(&w.targets.list[0], b, from); f.status != 0 {
+	if w.targets.n == 1 {
+		// What cannot be reached, as far as that is known, is refused before a 100 is sent and anything is kept.
+		if f := w.refused(m, b, from); f.status != 0 {
 			return f
 		}
 	}
@@ -294,6 +294,9 @@ func (w *Worker) branchOut(c *txn.ResponseContext, from *transport.Flow, source 
 	br.Flags = w.forwarded
 	br.Breadth = breadth
 	br.Rule, br.Gateway = uint16(t.rule), t.gateway
+	if t.resolved {
+		br.Flags |= branchResolved
+	}
 	kind := txn.NonInviteClient
 	if c.Server.Kind == txn.InviteServer {
 		kind = txn.InviteClient

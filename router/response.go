@@ -12,6 +12,7 @@ const (
 	branchACK                                  // Edits holds the ACK of its final response, no longer the edits
 	branchHeard                                // there was a response, be it a 100
 	branchReplaced                             // an alternative was tried in its place: its failure does not count
+	branchResolved                             // its next hop was found by name
 )
 
 // response takes in a response. Its topmost Via must be ours (RFC 3261 section 18.1.2), which the keyed
@@ -103,6 +104,9 @@ func (w *Worker) branchResponse(c *txn.ResponseContext, index uint8, m *parser.M
 		c.Breadth += br.Breadth
 		br.Cancel = txn.Machine{} // what it should have ended has ended
 		w.report(c, br, Answered, m.Status)
+		if m.Status == statusUnavailable {
+			w.block(br, m, b)
+		}
 	}
 	if givenUp {
 		w.late(c, br, m, b)

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sipedge/router/resolve"
 	"sipedge/transport"
 	"sipedge/txn"
 )
@@ -103,6 +104,7 @@ type Core struct {
 	workers   [transport.MaxLoops]atomic.Pointer[Worker]
 	draining  atomic.Bool
 	rules     rules
+	reach     resolve.Reach
 }
 
 // New checks cfg and prepares all text that does not change from message to message.
@@ -117,6 +119,7 @@ func New(cfg Config, store *txn.Store, keys *txn.Keys) (*Core, error) {
 	c.rules.addDefault()
 	for _, l := range cfg.Listeners {
 		c.listeners = append(c.listeners, newListener(l))
+		c.reach |= reachOf(&l)
 	}
 	c.addresses = listenHosts(cfg.Listeners)
 	for _, d := range cfg.Domains {

@@ -180,10 +180,14 @@ func (w *Worker) place(m *parser.Message, b []byte, from *transport.Flow) fault 
 	case !ours && c.cfg.OpenRelay && (r.uri.SchemeIs == parser.SchemeSIP || r.uri.SchemeIs == parser.SchemeSIPS):
 		w.targets.Add(0, nil, nil)
 	case c.cfg.NextHop != nil:
-		if !c.nextHop.literal {
+		switch {
+		case c.nextHop.literal:
+			w.targets.Add(0, nil, &c.nextHop.hop)
+		case c.cfg.Resolver.Lookup != nil:
+			w.targets.AddNext(0, nil, c.nextHop.uri)
+		default:
 			return fault{statusUnavailable, causeName}
 		}
-		w.targets.Add(0, nil, &c.nextHop.hop)
 	case r.uri.SchemeIs == parser.SchemeTel || r.uri.SchemeIs == parser.SchemeURN:
 		return fault{status: statusNotFound}
 	default:
@@ -215,14 +219,26 @@ func optionsForUs(m *parser.Message) fault {
 type nextHop struct {
 	hop     transport.Hop
 	literal bool
+	uri     []byte // of a name
 }
 
 func newNextHop(n NextHop) nextHop {
 	h := newOwnHost(n.Host, 0, false)
-	if n.Proto == 0 {
-		n.Proto = transport.UDP
+	uri := append([]byte("sip:"), n.Host...)
+	if n.Port != 0 {
+		uri = strconv.AppendUint(append(uri, ':'), uint64(n.Port), 10)
 	}
-	return nextHop{hop: transport.Hop{Addr: transport.Addr{IP: h.addr, Port: portOr(n.Port, n.Proto)}, Proto: n.Proto}, literal: h.literal}
+	switch n.Proto {
+	case 0:
+		n.Proto = transport.UDP
+	case transport.UDP:
+		uri = append(uri, ";transport=udp"...)
+	case transport.TCP:
+		uri = append(uri, ";transport=tcp"...)
+	case transport.TLS:
+		uri = append(uri, ";transport=tls"...)
+	}
+	return nextHop{uri: uri, hop: transport.Hop{Addr: transport.Addr{IP: h.addr, Port: portOr(n.Port, n.Proto)}, Proto: n.Proto}, literal: h.literal}
 }
 
 // appendNumber appends n in decimal.

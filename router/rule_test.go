@@ -83,7 +83,7 @@ func TestTargetSetKept(t *testing.T) {
 		for range r.Intn(maxEntries + 1) {
 			x := target{
 				rule: RuleID(r.Uint32()), gateway: uint16(r.Uint32()), group: byte(r.Uint32()), kind: targetKind(r.Uint32()),
-				state: targetState(r.Uint32()), of: byte(r.Uint32()), breadth: byte(r.Uint32()), hasHop: r.Intn(2) == 0,
+				state: targetState(r.Uint32()), of: byte(r.Uint32()), breadth: byte(r.Uint32()), hasHop: r.Intn(2) == 0, asked: r.Intn(2) == 0, resolved: r.Intn(2) == 0,
 				hop: transport.Hop{
 					Addr: transport.Addr{Scope: r.Uint32(), Port: uint16(r.Uint32())}, Name: r.Uint32(),
 					Proto: transport.Protocol(r.Uint32()), Loop: byte(r.Uint32()), Conn: r.Uint32(), Gen: r.Uint32(),

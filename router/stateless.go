@@ -31,6 +31,12 @@ func (w *Worker) relay(from *transport.Flow, m *parser.Message, b []byte) {
 		}
 	}
 	if f.status == 0 {
+		var found bool
+		if found, f = w.find(nil, m, b, 0); !found {
+			return // as above
+		}
+	}
+	if f.status == 0 {
 		f = w.passOn(from, m, b)
 	}
 	if f.status != 0 {

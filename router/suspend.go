@@ -50,13 +50,17 @@ func (w *Worker) answered(a *Answer) {
 
 // resume goes on with a suspended request.
 func (w *Worker) resume(c *txn.ResponseContext, e *txn.Event) {
-	if c.Flags&flagSuspended == 0 || c.Decision != e.Seq || len(e.Data) < 3 {
+	verdict, status := Verdict(e.Data[0]), int(binary.LittleEndian.Uint16(e.Data[1:]))
+	if verdict == Resolved {
+		w.resolved(c, e.Seq, uint16(status))
+		return
+	}
+	if c.Flags&flagSuspended == 0 || c.Decision != e.Seq {
 		w.n.LateAnswers++
 		return
 	}
 	c.Flags &^= flagSuspended
 	c.Wait = 0
-	verdict, status := Verdict(e.Data[0]), int(binary.LittleEndian.Uint16(e.Data[1:]))
 	w.targets.unmarshal(e.Data[3:])
 
 	b := w.local.Bytes(c.Request)

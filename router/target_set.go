@@ -34,6 +34,8 @@ type target struct {
 	of               uint8 // Index of a branch, see state
 	breadth          uint8 // waiting: its share of Max-Breadth
 	hasHop           bool
+	asked            bool // a look-up of its name was begun
+	resolved         bool // its hop was found by name
 	hop              transport.Hop
 }
 
@@ -236,15 +238,17 @@ const targetHead = 2 + 2 + 2 + 2 + 6 + 16 + 4 + 2 + 4 + 1 + 1 + 4 + 4
 func (s *TargetSet) marshal(dst []byte) []byte {
 	for i := range s.n {
 		t := &s.list[i]
-		hop := byte(0)
-		if t.hasHop {
-			hop = 1
+		facts := byte(0)
+		for i, is := range [...]bool{t.hasHop, t.asked, t.resolved} {
+			if is {
+				facts |= 1 << i
+			}
 		}
 		dst = binary.LittleEndian.AppendUint16(dst, t.len)
 		dst = binary.LittleEndian.AppendUint16(dst, t.nextLen)
 		dst = binary.LittleEndian.AppendUint16(dst, uint16(t.rule))
 		dst = binary.LittleEndian.AppendUint16(dst, t.gateway)
-		dst = append(dst, t.group, byte(t.kind), byte(t.state), t.of, t.breadth, hop)
+		dst = append(dst, t.group, byte(t.kind), byte(t.state), t.of, t.breadth, facts)
 		dst = append(dst, t.hop.IP[:]...)
 		dst = binary.LittleEndian.AppendUint32(dst, t.hop.Scope)
 		dst = binary.LittleEndian.AppendUint16(dst, t.hop.Port)
@@ -266,7 +270,7 @@ func (s *TargetSet) unmarshal(b []byte) {
 		uri, next := int(u16(b)), int(u16(b[2:]))
 		t := target{
 			rule: RuleID(u16(b[4:])), gateway: u16(b[6:]),
-			group: b[8], kind: targetKind(b[9]), state: targetState(b[10]), of: b[11], breadth: b[12], hasHop: b[13] != 0,
+			group: b[8], kind: targetKind(b[9]), state: targetState(b[10]), of: b[11], breadth: b[12], hasHop: b[13]&1 != 0, asked: b[13]&2 != 0, resolved: b[13]&4 != 0,
 			hop: transport.Hop{
 				Addr: transport.Addr{IP: [16]byte(b[14:30]), Scope: u32(b[30:]), Port: u16(b[34:])},
 				Name: u32(b[36:]), Proto: transport.Protocol(b[40]), Loop: b[41], Conn: u32(b[42:]), Gen: u32(b[46:]),

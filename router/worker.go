@@ -28,6 +28,7 @@ type Worker struct {
 	route   parser.Address // a Route value behind the topmost one
 	branch  txn.BranchID   // the branch being forwarded; a zero Ref: statelessly
 	targets TargetSet
+	finder  finder
 	claimed *txn.ResponseContext // for the panic barrier
 	reply   transport.Addr       // where the responses to a request that is being relayed go
 	scratch []byte
