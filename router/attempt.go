@@ -200,7 +200,7 @@ func (w *Worker) failedBy(br *txn.ClientTransaction, answered bool) (why uint8) 
 		if r.has(br.Status) {
 			why |= 1<<address | 1<<alternative
 		}
-	case br.Status == statusUnavailable: // a transport error
+	case br.Status != statusRequestTimeout: // a transport error
 		why |= 1<<address | 1<<alternative
 	case br.Flags&branchHeard == 0:
 		why |= 1 << address
