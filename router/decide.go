@@ -32,6 +32,15 @@ type Query struct {
 	InDialog bool // proven by our Record-Route token
 	Now      transport.Instant
 	Status   int // with Reject: the final status
+	// Reason and Lines are for the answer of a Reject: the reason phrase, if not the usual one, and header lines, each with its
+	// line end. Lines comes empty, with room for maxAnswerLines bytes that the decision may use.
+	Reason string
+	Lines  []byte
+	// Stateless, with Forward: the request is to be handled without state (RFC 3261 section 16.11): only its first target
+	// counts, and each copy must be decided alike, and ACK and CANCEL as their INVITE.
+	Stateless bool
+	// Peer, with Forward: whose calls this one counts among, for Config.Dialogs; 0: nobody's.
+	Peer uint16
 	// Loop, Ref and Decision belong into the Answer that ends a suspension. Ref is zero when the
 	// request is handled statelessly: then it cannot wait, Suspend drops it, and its
 	// retransmission is expected to find the answer ready.

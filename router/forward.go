@@ -126,6 +126,9 @@ func (w *Worker) forward(m *parser.Message, b []byte, t *target, from *transport
 	if r.n > 0 {
 		w.editRoutes(m, b, first, strict, requestURI)
 	}
+	if rule := w.core.rules.at(t.rule); rule.headers != [2]HeaderEditsID{} {
+		w.editHeaders(m, b, rule)
+	}
 	if w.cfg.UDPMTUSwitch && to.Proto == transport.UDP {
 		to = w.avoidFragments(m, from, to)
 	}

@@ -16,6 +16,10 @@ const (
 	maxBreadth = 60
 	// maxRules bounds the rules of a process, those of earlier policies included. About 350 KB when full.
 	maxRules = 1 << 12
+	// maxHeaderEdits bounds the different changes to header fields that the policies of a process have asked for.
+	maxHeaderEdits = 1 << 12
+	// maxAnswerLines is the room for the header lines of an answer that a decision gives: sixteen Contacts of 250 bytes.
+	maxAnswerLines = 4 << 10
 	// maxAnswers bounds the answers of decisions that wait for one loop: more than can be in
 	// flight at once from any sensible pool of workers.
 	maxAnswers = 1 << 16

@@ -14,7 +14,11 @@ func (w *Worker) appendResponse(dst []byte, m *parser.Message, b []byte, source 
 	dst = append(dst, "SIP/2.0 "...)
 	dst = strconv.AppendUint(dst, uint64(status), 10)
 	dst = append(dst, ' ')
-	dst = append(dst, reason(status)...)
+	if why == causeSaid && w.said.reason != "" {
+		dst = append(dst, w.said.reason...)
+	} else {
+		dst = append(dst, reason(status)...)
+	}
 	dst = append(dst, "\r\n"...)
 	// "The Via header field values in the response MUST equal the Via header field values in the
 	// request and MUST maintain the same ordering." RFC 3261 section 8.2.6.2

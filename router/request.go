@@ -141,7 +141,14 @@ func (w *Worker) begin(c *txn.ResponseContext, from *transport.Flow, m *parser.M
 		}
 	}
 	if f.status == 0 {
-		f = w.start(c, from, m, b)
+		if w.aside {
+			if f = w.passOn(from, m, b); f.status == 0 {
+				c.Server.State = txn.Terminated
+				return
+			}
+		} else {
+			f = w.start(c, from, m, b)
+		}
 	}
 	switch {
 	case f.status == 0:
@@ -159,8 +166,9 @@ func (w *Worker) begin(c *txn.ResponseContext, from *transport.Flow, m *parser.M
 // that c is kept for it.
 func (w *Worker) decide(c *txn.ResponseContext, from *transport.Flow, m *parser.Message, b []byte) (f fault, waits bool) {
 	w.targets.Reset()
+	w.aside = false
 	if w.cfg.Decide != nil {
-		q := Query{Message: m, Bytes: b, From: *from, InDialog: w.routing.inDialog, Now: w.now, Loop: w.id}
+		q := Query{Message: m, Bytes: b, From: *from, InDialog: w.routing.inDialog, Now: w.now, Loop: w.id, Lines: w.lines}
 		if c != nil {
 			c.Decision++
 			q.Ref, q.Decision = c.Ref(), c.Decision
@@ -170,9 +178,13 @@ func (w *Worker) decide(c *txn.ResponseContext, from *transport.Flow, m *parser.
 			if w.targets.n == 0 {
 				return fault{status: statusNotFound}, false
 			}
+			w.aside = q.Stateless
 			return f, false
 		case Reject:
-			return rejection(q.Status), false
+			w.said = said{q.Reason, q.Lines}
+			f = rejection(q.Status)
+			f.why = causeSaid
+			return f, false
 		case Suspend:
 			if c == nil {
 				return f, true

@@ -105,6 +105,7 @@ type Core struct {
 	draining  atomic.Bool
 	rules     rules
 	reach     resolve.Reach
+	headers   headerTable
 }
 
 // New checks cfg and prepares all text that does not change from message to message.
@@ -138,6 +139,7 @@ func New(cfg Config, store *txn.Store, keys *txn.Keys) (*Core, error) {
 func (c *Core) NewWorker(loop int, l transport.Loop) *Worker {
 	w := &Worker{core: c, cfg: &c.cfg, timers: &c.cfg.Timers, loop: l, id: loop, local: c.store.Local(loop), keys: c.keys.Local()}
 	w.targets.text = make([]byte, 0, maxTargetText)
+	w.lines = make([]byte, 0, maxAnswerLines)
 	c.workers[loop].Store(w)
 	return w
 }

@@ -35,6 +35,10 @@ type Rule struct {
 	Record bool
 	// Counted: Config.Dialogs hears of the dialog that an INVITE makes. It includes Record.
 	Counted bool
+	// Exempt: no limit holds these requests up (emergency calls). Attempt says so too.
+	Exempt bool
+	// Headers are changes to the request's header fields, done in this order; see Core.HeaderEdits.
+	Headers [2]HeaderEditsID
 }
 
 // A RuleID names a Rule of a Core. 0 is the default rule: RFC 3263 section 4.3, that is 503, silence and transport errors.
@@ -53,6 +57,8 @@ type rule struct {
 	recurse  bool
 	record   bool
 	counted  bool
+	exempt   bool
+	headers  [2]HeaderEditsID
 }
 
 func (r *rule) has(status uint16) bool {
@@ -116,6 +122,7 @@ func (c *Core) Rule(r Rule) (RuleID, error) {
 	n := rule{
 		timeout: r.Timeout, overflow: r.Overflow, then: r.Then,
 		silence: r.Silence, recurse: r.Recurse, record: r.Record || r.Counted, counted: r.Counted,
+		exempt: r.Exempt, headers: r.Headers,
 	}
 	for _, s := range r.Statuses {
 		switch {
@@ -193,17 +200,20 @@ type Attempt struct {
 	Gateway uint16
 	Rule    RuleID
 	Method  uint8 // parser.Method of the request
+	Counted bool  // as Rule.Counted
+	Exempt  bool  // as Rule.Exempt
 	Loop    int
 	Now     transport.Instant
 }
 
 // admits asks whether t may be sent to now.
 func (w *Worker) admits(c *txn.ResponseContext, t *target) fault {
+	r := w.core.rules.at(t.rule)
 	if t.gateway == 0 || w.cfg.Admit == nil ||
-		w.cfg.Admit(Attempt{Gateway: t.gateway, Rule: t.rule, Method: c.Method, Loop: w.id, Now: w.now}) {
+		w.cfg.Admit(Attempt{Gateway: t.gateway, Rule: t.rule, Method: c.Method, Counted: r.counted, Exempt: r.exempt, Loop: w.id, Now: w.now}) {
 		return fault{}
 	}
-	if s := w.core.rules.at(t.rule).overflow; s != 0 {
+	if s := r.overflow; s != 0 {
 		return fault{status: s, why: causeFull}
 	}
 	return fault{statusUnavailable, causeFull}

@@ -99,6 +99,12 @@ type fault struct {
 	why    cause
 }
 
+// said is what a decision wants in the answer that it gives.
+type said struct {
+	reason string
+	lines  []byte
+}
+
 // cause adds to a status what its response says besides.
 type cause uint8
 
@@ -116,6 +122,7 @@ const (
 	causeMethod             // Allow
 	causeFull               // Retry-After: no room at any gateway
 	causeUnknown            // Warning: the name of the next hop cannot be found
+	causeSaid               // what a decision has said: Worker.said
 )
 
 // appendCause appends the header lines that belong to why.
@@ -137,6 +144,8 @@ func (w *Worker) appendCause(dst []byte, why cause, m *parser.Message, b []byte)
 		return w.appendWarning(dst, "the name of the next hop cannot be found")
 	case causeBusy, causeFull:
 		return append(dst, "Retry-After: "+retryAfter+"\r\n"...)
+	case causeSaid:
+		return append(dst, w.said.lines...)
 	case causeExtensions:
 		// "The response MUST include an Unsupported (Section 20.40) header field listing those option-tags the element did
 		// not understand." RFC 3261 section 16.3 step 5; we understand none that concern a proxy.

@@ -32,6 +32,9 @@ type Worker struct {
 	claimed *txn.ResponseContext // for the panic barrier
 	reply   transport.Addr       // where the responses to a request that is being relayed go
 	scratch []byte
+	said    said   // of the decision in hand
+	lines   []byte // memory for its lines
+	aside   bool   // and that it wants no state
 
 	forwarded txn.BranchFlags  // what the branch that forward has made has to remember
 	sent      transport.Status // what became of the last send

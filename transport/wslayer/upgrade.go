@@ -130,7 +130,7 @@ func (r *request) note(name, value []byte) {
 // request."
 func (r *Rules) judge(q *request) (status, why string) {
 	var key [24]byte
-	_, err := base64.StdEncoding.Strict().Decode(key[:], q.key[:min(len(q.key), 32)])
+	size, err := base64.StdEncoding.Strict().Decode(key[:], q.key[:min(len(q.key), 32)])
 	switch {
 	case q.hosts != 1 || len(q.host) == 0:
 		return badRequest, "One Host header is needed."
@@ -138,7 +138,7 @@ func (r *Rules) judge(q *request) (status, why string) {
 		return upgradeRequired, "This port speaks WebSocket with the subprotocol sip (RFC 7118)."
 	case q.versions != 1 || !bytes.Equal(q.version, []byte("13")):
 		return upgradeRequired, "WebSocket version 13 is needed."
-	case q.keys != 1 || len(q.key) != 24 || err != nil:
+	case q.keys != 1 || size != 16 || err != nil:
 		return badRequest, "Sec-WebSocket-Key has to be 16 bytes in base64."
 	case q.body:
 		return badRequest, "An upgrade request has no body."

@@ -1,0 +1,5 @@
+//go:build !race
+
+package wslayer
+
+const raceEnabled = false
