@@ -238,7 +238,7 @@ type Probe struct {
 // Emergency is about calls to emergency numbers and urn:service:sos. They are looked for before peers' limits, overload
 // and routes.
 type Emergency struct {
-	Numbers []string `yaml:"numbers" doc:"Numbers as they are dialled, as in 112; matched as a whole." most:"64"`
+	Numbers []string `yaml:"numbers" doc:"Numbers as they are dialled, as in 112; matched as a whole." most:"64" form:"number"`
 	URN     bool     `yaml:"urn" doc:"Requests for urn:service:sos and what is below it count too. Default: true."`
 	Action  `yaml:",inline"`
 }
@@ -319,7 +319,7 @@ type Redirect struct {
 type NumberEdit struct {
 	Normalise bool   `yaml:"normalise" doc:"Make it E.164 (+49...) by the country of the peer, or that of numbers."`
 	Strip     int    `yaml:"strip" doc:"Characters to take from its begin, + included." range:"0..32"`
-	Prepend   string `yaml:"prepend" doc:"What to put before it: digits, with + only at the begin."`
+	Prepend   string `yaml:"prepend" doc:"What to put before it: digits, with + only at the begin." form:"number"`
 }
 
 // Overload is how much is too much.

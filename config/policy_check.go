@@ -281,6 +281,7 @@ func (c *checker) checkRoutes() {
 			}
 			r.Match.URI.Ours = new(bool)
 		}
+		c.warnOpen(r, path)
 	}
 }
 
@@ -309,7 +310,7 @@ func (c *checker) checkMatch(m *Match, path string) {
 	})
 	if m.AnyPeer && m.NoPeer {
 		c.at(path+".peer", "any and none together are everybody; leave peer out")
-	} else if (m.AnyPeer || len(m.Peers) > 0) && len(c.p.Peers) == 0 {
+	} else if m.AnyPeer && len(c.p.Peers) == 0 {
 		c.at(path+".peer", "the file has no peers, so this route can never match")
 	}
 	for _, o := range m.Outside {
@@ -320,6 +321,19 @@ func (c *checker) checkMatch(m *Match, path string) {
 }
 
 var knownMethods = []string{"INVITE", "BYE", "OPTIONS", "REGISTER", "INFO", "MESSAGE", "NOTIFY", "SUBSCRIBE", "PUBLISH", "REFER", "PRACK", "UPDATE"}
+
+// warnOpen tells of a route that carries anybody's requests for anybody.
+func (c *checker) warnOpen(r *Route, path string) {
+	if r.Redirect != nil || r.Reject != nil {
+		return
+	}
+	m := &r.Match
+	bySource := len(m.Peers) > 0 || m.AnyPeer || len(m.Sources) > 0
+	byPlace := len(m.URI.Hosts) > 0 || m.URI.Ours != nil && *m.URI.Ours
+	if !bySource && !byPlace {
+		c.warn(path, "route %q sends on what anybody asks for, to any domain; narrow it by peer, source, uri.host or uri.ours", r.Name)
+	}
+}
 
 func (c *checker) checkURIMatch(u *URIMatch, path string) {
 	for i, s := range u.Schemes {

@@ -237,6 +237,10 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path string, tag reflect.S
 				d.problem(key, "%v", err)
 				return
 			}
+			if value.Kind == yaml.ScalarNode && value.Tag == "!!null" {
+				d.problem(key, "%s has no value", key.Value)
+				return
+			}
 			name := path + "." + key.Value
 			d.where[name] = key
 			one(value, name, key.Value)
@@ -245,7 +249,7 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path string, tag reflect.S
 	}
 	if n.Kind != yaml.SequenceNode {
 		v.Set(reflect.MakeSlice(v.Type(), 0, 1))
-		one(n, path, "")
+		one(n, path+"[0]", "")
 		return
 	}
 	v.Set(reflect.MakeSlice(v.Type(), 0, min(len(n.Content), most)))

@@ -107,7 +107,7 @@ func (d *decoder) syntax(err error) {
 	if strings.Contains(message, "found character that cannot start any token") && e.Mark.Line <= len(d.lines) && strings.Contains(d.lines[max(0, e.Mark.Line-1)], "\t") {
 		message += " (YAML is indented by spaces, not by tabs)"
 	}
-	d.problem(&yaml.Node{Line: min(max(e.Mark.Line, 1), len(d.lines)), Column: e.Mark.Column + 1}, "no YAML: %s", message)
+	d.problem(&yaml.Node{Line: min(max(e.Mark.Line, 1), len(d.lines)), Column: max(e.Mark.Column, 1)}, "no YAML: %s", message)
 }
 
 // resolve looks up every name that was read.

@@ -181,19 +181,25 @@ func weekday(s string) int {
 }
 
 func (h WeekHours) String() string {
-	days := ""
+	var spans []string
 	for i := 1; i <= 7; i++ { // a week begins on Monday (ISO 8601)
-		if h.Days[i%7] {
-			if days != "" {
-				days += ","
-			}
-			days += time.Weekday(i % 7).String()[:3]
+		if !h.Days[i%7] {
+			continue
 		}
+		j := i
+		for j < 7 && h.Days[(j+1)%7] {
+			j++
+		}
+		span := time.Weekday(i % 7).String()[:3]
+		if j > i {
+			span += "-" + time.Weekday(j % 7).String()[:3]
+		}
+		spans = append(spans, span)
+		i = j
 	}
-	for _, w := range [][2]string{{"Mon,Tue,Wed,Thu,Fri,Sat,Sun", "every day"}, {"Mon,Tue,Wed,Thu,Fri", "Mon-Fri"}, {"Mon,Tue,Wed,Thu,Fri,Sat", "Mon-Sat"}} {
-		if days == w[0] {
-			days = w[1]
-		}
+	days := strings.Join(spans, ",")
+	if days == "Mon-Sun" {
+		days = "every day"
 	}
 	to := h.To
 	if to > 24*60 {

@@ -44,13 +44,17 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{config.FlagError(err)} })
-	root.AddCommand(serveCommand(environ, stderr), versionCommand(environ, stdout))
+	root.AddCommand(serveCommand(environ, stderr), checkCommand(environ, stdout, stderr), schemaCommand(stdout), versionCommand(environ, stdout))
 
 	err := root.Execute()
 	if err == nil {
 		return exitOK
 	}
 	for line := range strings.Lines(err.Error()) {
+		if strings.HasPrefix(line, " ") { // a line of a policy file, or the mark under it
+			fmt.Fprint(stderr, strings.TrimSuffix(line, "\n")+"\n")
+			continue
+		}
 		fmt.Fprintf(stderr, "sipedge: %s\n", strings.TrimSuffix(line, "\n"))
 	}
 	if errors.As(err, &usageError{}) {
@@ -66,7 +70,7 @@ func noArgs(c *cobra.Command, args []string) error {
 	case len(args) == 0:
 		return nil
 	case c.HasSubCommands():
-		return usageError{fmt.Errorf("%q is no command of sipedge; there are serve and version", args[0])}
+		return usageError{fmt.Errorf("%q is no command of sipedge; there are serve, check, schema and version", args[0])}
 	}
 	return usageError{fmt.Errorf("%q is out of place; the value of a switch needs =, as in --open-relay=on", args[0])}
 }

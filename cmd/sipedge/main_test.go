@@ -227,12 +227,12 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%v %v: status %d, %q lacks %q; stdout %q", env, args, status, stderr, missing, stdout)
 		}
 	}
-	f(2, nil, []string{"serve", "--listen=tcp:127.0.0.1:5060", "--t1=fast"}, "--listen", "only udp", "example: --listen=udp:", "--t1", "example: --t1=500ms")
+	f(2, nil, []string{"serve", "--listen=sctp:127.0.0.1:5060", "--t1=fast"}, "--listen", "begin with udp:", "example: --listen=udp:", "--t1", "example: --t1=500ms")
 	f(2, []string{"SIPEDGE_MODE=fast", "SIPEDGE_LOOPS=many"}, []string{"serve"}, "--mode (from SIPEDGE_MODE)", "--loops (from SIPEDGE_LOOPS)")
 	f(2, nil, []string{"serve", "--lisen=x"}, "unknown flag: --lisen", "sipedge serve --help")
 	f(2, nil, []string{"serve", "--mode"}, "--mode", "missing", "example: --mode=stateless")
 	f(2, nil, []string{"serve", "--open-relay", "on"}, `"on"`, "--open-relay=on")
-	f(2, nil, []string{"sreve"}, `"sreve"`, "serve and version")
+	f(2, nil, []string{"sreve"}, `"sreve"`, "serve, check, schema and version")
 	f(2, nil, []string{"version", "extra"}, `"extra"`)
 	f(2, []string{"SIPEDGE_T1=1"}, []string{"version"}, "--t1")
 
