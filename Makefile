@@ -40,7 +40,7 @@ bench-parser: ## the parser against sipgo's on one mix of messages
 	cd bench/parser && go run .
 
 fuzz: ## every fuzz target for FUZZTIME (30s) each
-	build/fuzz.sh ./fuzz
+	build/fuzz.sh ./fuzz ./router/resolve
 
 sipp: build deps ## real SIPp calls through the binary, every scenario in both modes
 	go run ./bench/sipp -sipedge bin/sipedge

@@ -375,8 +375,8 @@ func (l *look) services(offers []offer, fromNAPTR bool, families func(transport.
 		failed = failed || a.failed
 		var rrs []*dns.SRV
 		for _, rr := range a.rrs {
-			// "A Target of "." means that the service is decidedly not available at this domain." RFC 2782
-			if s, ok := rr.(*dns.SRV); ok && s.Target != "." {
+			// "A Target of "." means that the service is decidedly not available at this domain." RFC 2782; and port 0 is none.
+			if s, ok := rr.(*dns.SRV); ok && s.Target != "." && s.Port != 0 {
 				rrs = append(rrs, s)
 			} else {
 				barred = true

@@ -175,6 +175,8 @@ func TestRFC3263(t *testing.T) {
 			_sips._tcp.n.test. 300 SRV 0 0 0 .
 			_sip._tcp.n.test. 300 SRV 0 0 5060 c.test.
 			all.test. 300 A 192.0.2.8
+			_sip._udp.zero.test. 300 SRV 0 0 0 b.test.
+			_sip._udp.zero.test. 300 SRV 1 0 5070 c.test.
 			_sip._udp.all.test. 300 SRV 0 0 0 .
 		`, map[string]string{
 			"n.test":        "tcp:192.0.2.3:5060",
@@ -183,6 +185,7 @@ func TestRFC3263(t *testing.T) {
 			"n.test | udp4": "negative",
 			"n.test:5060":   "udp:192.0.2.8:5060", // a port: nobody asks for the service
 			"all.test":      "negative",
+			"zero.test":     "udp:192.0.2.3:5070",
 			"all.test tcp":  "tcp:192.0.2.8:5060",
 		}},
 		{"4.2: SRV records that lead nowhere are not the same as none", hosts + `
