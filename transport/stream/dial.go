@@ -98,3 +98,13 @@ func (l *loop) takeDialsOver() {
 		}
 	}
 }
+
+// abandonDials is for the end, when nobody dials any more.
+func (l *loop) abandonDials() {
+	for _, d := range l.destinations.byKey {
+		if d.dialing == connecting {
+			d.dialing = notDialing
+			l.engine.open.Add(-1)
+		}
+	}
+}

@@ -256,6 +256,9 @@ func (e *Engine) close() {
 		}
 		e.dials.done.Wait()
 		e.shakers.done.Wait()
+		for _, l := range e.loops {
+			l.abandonDials()
+		}
 	})
 }
 

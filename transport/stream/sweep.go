@@ -3,6 +3,7 @@
 package stream
 
 import (
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -49,24 +50,25 @@ func (l *loop) judge(c *connection) {
 			_ = unix.Shutdown(c.gnet.Fd(), unix.SHUT_WR)
 		}
 	}
-	why := &l.n.closedIdle
+	overdue := func(since transport.Instant, limit time.Duration) bool {
+		return since != 0 && l.now.Sub(since) >= limit
+	}
+	var why *atomic.Uint64
 	switch {
 	case c.state&ending != 0:
-		if l.now < c.closing {
-			return
+		if l.now >= c.closing {
+			l.close(c) // counted when it began to end
 		}
-		l.close(c) // counted when it began to end
 		return
-	case c.state&proven == 0:
-		if l.now.Sub(c.opened) < lim.HalfOpen {
-			return
-		}
-		why = &l.n.closedHalfOpen
-	case c.began != 0 && l.now.Sub(c.began) >= lim.Message:
+	case overdue(c.began, lim.Message):
 		why = &l.n.closedSlow
-	case c.stalled != 0 && l.now.Sub(c.stalled) >= lim.Message:
+	case overdue(c.stalled, lim.Message):
 		why = &l.n.closedOverflow
-	case l.now.Sub(c.used) < lim.Idle:
+	case c.state&proven == 0 && overdue(c.opened, lim.HalfOpen):
+		why = &l.n.closedHalfOpen
+	case overdue(c.used, lim.Idle):
+		why = &l.n.closedIdle
+	default:
 		return
 	}
 	why.Add(1)
