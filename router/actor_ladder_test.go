@@ -19,6 +19,8 @@ type actor struct {
 	addr    netip.AddrPort // its own idea of where it is
 	seen    netip.AddrPort // where its packets come from
 	proto   transport.Protocol
+	also    []transport.Protocol // by which it can be reached too
+	proves  string               // name in the certificate that it shows
 	rfc2543 bool
 	rport   bool
 	conns   []*conn // in the order they were made, by either side

@@ -43,7 +43,7 @@ func (p *edgeProxy) addTarget(to *router.TargetSet, group uint8, alternative boo
 			if err != nil {
 				return err
 			}
-			hop = &transport.Hop{Addr: transport.AddrFrom(a.seen), Proto: transport.UDP}
+			hop = a.hop()
 			i++
 		case strings.Contains(word, ":"):
 			uri = []byte(word)
@@ -52,7 +52,7 @@ func (p *edgeProxy) addTarget(to *router.TargetSet, group uint8, alternative boo
 			if err != nil {
 				return err
 			}
-			uri = []byte("sip:" + word + "@" + a.addr.String())
+			uri = []byte(strings.Trim(a.contact(), "<>"))
 		}
 	}
 	to.Rule(rule, uint16(gateway))

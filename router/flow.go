@@ -21,7 +21,10 @@ const (
 //   - clients that ask for it: "the edge proxy can use the presence of the 'ob' URI parameter in the UAC's Contact URI (or
 //     topmost Route header field) to determine if the edge proxy needs to assist in mid-dialog request routing" (RFC 5626
 //     section 5.3.2);
-//   - clients on a connection that they did not make from the address that they are at by their own word: a NAT is between.
+//   - clients on a connection that they did not make from the address that they are at by their own word: a NAT is between;
+//   - clients on TLS that proved no name, and so could not prove it to us as servers either: "It is RECOMMENDED that the proxy
+//     use the outbound proxy procedures defined in [RFC5626] for supporting UACs that cannot provide a certificate for
+//     establishing a TLS connection" (RFC 5630 section 5.3).
 func (w *Worker) needsFlow(m *parser.Message, b []byte, f *transport.Flow) bool {
 	switch {
 	case f.Proto >= transport.WS:
@@ -33,7 +36,12 @@ func (w *Worker) needsFlow(m *parser.Message, b []byte, f *transport.Flow) bool 
 	case m.Has(parser.HeaderContact) && !m.Contact.URI.Params.Empty() && hasParam(b, m.Contact.URI.Params, "ob"):
 		return f.Proto != transport.UDP || w.symmetric(m)
 	}
-	return f.Proto != transport.UDP && behindNAT(m, b, f)
+	return f.Proto != transport.UDP && w.unreachableBack(m, b, f)
+}
+
+// unreachableBack tells whether we could not connect to the sender of m, which came by f itself.
+func (w *Worker) unreachableBack(m *parser.Message, b []byte, f *transport.Flow) bool {
+	return behindNAT(m, b, f) || f.Proto == transport.TLS && (w.cfg.Peer == nil || w.cfg.Peer(f.Conn, f.Loop, f.Gen) == 0)
 }
 
 // firstHop tells whether m comes from its UAC itself: "The edge proxy can determine if it is the first hop by examining the

@@ -52,7 +52,14 @@ import (
 //	decide panics                      Decide panics if the user part of the Request-URI is "crash"
 //	actor NAME ADDRESS:PORT            an address of one's own choice; well-known names have one (see network_ladder_test.go)
 //	NAME behind ADDRESS:PORT           packets of NAME come from there (a NAT)
-//	NAME speaks rfc2543|tcp|no-rport   rfc2543: no branch with the cookie; tcp: the transaction layer sees a reliable transport
+//	NAME speaks rfc2543|no-rport       rfc2543: no branch with the cookie
+//	NAME over tcp|tls|ws|wss           how NAME speaks; otherwise over UDP (see stream_ladder_test.go)
+//	NAME also tcp                      can be reached by that too
+//	NAME proves NAME                   what NAME's certificate shows, on TLS connections from NAME
+//	NAME refuses [DURATION]            connections to NAME, so much after the attempt
+//	listen tcp tls:5071 ws:ADDR:PORT   further listeners; the usual port, and edge's address, where none is given
+//	listen-only tcp...                 the same, and no UDP listener
+//	mtu-switch                         via-maddr
 //
 // # Messages
 //
@@ -77,12 +84,17 @@ import (
 //	(late 30ms)       arrives so much later
 //	(loop 1)          arrives at that loop; otherwise at loop 0
 //	(meanwhile)       arrives at another loop while the one before it is still inside Send, holding the context's claim
+//	(connection 2)    by which of the actor's connections, in the order they were made by either side; otherwise an input comes by the
+//	                  connection of the request that it answers, else the latest one, else a new one; and an edge's line is by the first
 //	(Timer A)         on an edge's line: for the reader
 //
 // Other lines:
 //
 //	10ms  bob > edge       ICMP              the last datagram that the edge sent to bob comes back as unreachable
 //	10ms  bob > edge       junk TEXT         these bytes, with Go escapes
+//	10ms  bob > edge       connects          a new connection
+//	10ms  bob > edge       closes            his latest connection, or (connection 1), ends, and the edge's transport knows
+//	10ms  bob > edge       breaks            the same, and the edge's transport learns of it when it sends something
 //	10ms  rules > edge     b1 + b2, b3       the answer of a suspended decision
 //	10ms  operator > edge  drain
 //	10ms  operator > edge  fills 7            gateway 7 has no room, until "empties 7"
@@ -96,7 +108,8 @@ import (
 // Lines that begin with a blank belong to the message above them. Under an input they change it, under an expectation
 // they are claims about it; {bob} stands for bob's address and port, {bob route} for the route set that bob learned,
 // {bob toproute} for its first value, {bob routeuri} for
-// the URI in that, {bob badroute} for the route set with one character of a token changed, {bob tag} for his tag, {bob via} for the topmost Via of the
+// the URI in that, {bob badroute} for the route set with one character of a token changed, {bob tag} for his tag, {bob source} for the address that his latest connection comes from, {bob path} for
+// the Path of the last REGISTER that he received, and {bob badpath} for that with one character changed, {bob via} for the topmost Via of the
 // last request he received, {callid} for the Call-ID,
 // {fill 100} for so many letters;
 // {bob route 2} is that of call 2.

@@ -160,8 +160,8 @@ func (n *network) setUp(start func(*edge, []setting) error) error {
 			if err != nil {
 				return fmt.Errorf("%d: %w", s.number, err)
 			}
-			n.addActor(w[1], a)
-		case len(w) >= 2 && (w[1] == "behind" || w[1] == "speaks" || w[1] == "over" || w[1] == "refuses"):
+			n.place(w[1], a)
+		case len(w) >= 2 && (w[1] == "behind" || w[1] == "speaks" || w[1] == "over" || w[1] == "also" || w[1] == "proves" || w[1] == "refuses"):
 			if err := n.describe(w); err != nil {
 				return fmt.Errorf("%d: %w", s.number, err)
 			}
@@ -191,6 +191,15 @@ func (n *network) addActor(name string, a netip.AddrPort) *actor {
 	return x
 }
 
+// place gives an actor an address of one's own choice.
+func (n *network) place(name string, at netip.AddrPort) {
+	if a := n.actors[name]; a != nil {
+		a.addr, a.seen = at, at
+		return
+	}
+	n.addActor(name, at)
+}
+
 func (n *network) describe(w []string) error {
 	a, err := n.actor(w[0])
 	if err != nil {
@@ -209,7 +218,13 @@ func (n *network) describe(w []string) error {
 	case w[1] == "over":
 		if a.proto = protocols[w[2]]; a.proto == 0 {
 			err = fmt.Errorf("no transport %q", w[2])
+		} else if a.addr.String() == wellKnown[a.name] {
+			a.addr = netip.AddrPortFrom(a.addr.Addr(), usualPort[a.proto])
 		}
+	case w[1] == "proves":
+		a.proves = w[2]
+	case w[1] == "also":
+		a.also = append(a.also, protocols[w[2]])
 	case w[2] == "rfc2543":
 		a.rfc2543, a.rport = true, false
 	case w[2] == "no-rport":
@@ -847,6 +862,10 @@ func (e *edge) emit(to transport.Flow, by *conn, b []byte) {
 	}
 	if err := n.claims(l, m); err != nil {
 		n.fail(l, fmt.Errorf("%w\n%s", err, b))
+		return
+	}
+	if a := n.actors[dest]; a != nil && by == nil && !a.takes(transport.UDP) {
+		n.err = fmt.Errorf("%s sent a datagram to %s, who does not speak UDP\n\tline: %s", e.name, dest, is)
 		return
 	}
 	if l.notes.lost {

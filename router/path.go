@@ -35,7 +35,7 @@ func (w *Worker) appendPath(m *parser.Message, b []byte, from, to *transport.Flo
 //   - it registers a flow, and we are its first hop: "If the edge proxy is the first hop, as indicated by the Via header
 //     field, it MUST insert its URI in a Path header field value as described in [RFC3327]." RFC 5626 section 5.1
 //   - WebSocket clients, which cannot be reached otherwise, even if they say nothing of "path";
-//   - one behind a NAT that says that it knows Path: "Intermediate proxies SHOULD NOT add a Path header field to a request unless
+//   - one behind a NAT, or that cannot prove a name to us, that says that it knows Path: "Intermediate proxies SHOULD NOT add a Path header field to a request unless
 //     the UA has indicated support for this extension with a Supported header field value." RFC 3327 section 5.2
 func (w *Worker) needsPath(m *parser.Message, b []byte, from *transport.Flow, first bool) bool {
 	switch {
@@ -44,7 +44,7 @@ func (w *Worker) needsPath(m *parser.Message, b []byte, from *transport.Flow, fi
 	case !first, from.Proto == transport.UDP && !w.symmetric(m):
 		return false
 	}
-	return registersFlow(m, b) || behindNAT(m, b, from) && hasOption(m, b, parser.HeaderSupported, "path")
+	return registersFlow(m, b) || w.unreachableBack(m, b, from) && hasOption(m, b, parser.HeaderSupported, "path")
 }
 
 // registersFlow tells whether a Contact of m has "reg-id" (RFC 5626 section 4.2).

@@ -45,10 +45,10 @@ func mayRecord(method parser.Method) bool {
 
 // records tells whether we stay on the path of the dialog that a request to t belongs to or may create.
 func (w *Worker) records(t *target, from, to *transport.Flow, sips, flow bool) bool {
-	switch w.cfg.RecordRoute {
-	case RecordAlways:
+	switch {
+	case w.cfg.RecordRoute == RecordAlways, w.core.rules.at(t.rule).record:
 		return true
-	case RecordNever:
+	case w.cfg.RecordRoute == RecordNever:
 		return false
 	}
 	// RecordAuto: "a proxy SHOULD also insert a Record-Route header for any multi-homed situation" (RFC 5658 section 6.2), and a side

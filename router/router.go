@@ -78,7 +78,10 @@ type Config struct {
 	ViaMaddr bool
 	// UDPMTUSwitch sends requests of more than 1300 bytes over TCP instead of UDP (RFC 3261 section 18.1.1).
 	UDPMTUSwitch bool
-	Timers       txn.Timers
+	// Peer is the number of the name that the peer of a TLS connection has proven, 0 for none; nil: nobody proves names. It
+	// is called on the packet path from any loop.
+	Peer   func(conn uint32, loop uint8, gen uint32) uint32
+	Timers txn.Timers
 	// DecisionTimeout bounds a suspended decision; its answer is then 504. 0: 5 s.
 	DecisionTimeout time.Duration
 	// Decide places requests before the static order does; nil: the static order alone.

@@ -125,6 +125,18 @@ func (a *actor) connect(e *edge) (*conn, error) {
 		end{edge: e, listener: i, addr: e.listeners()[i].addr}), nil
 }
 
+// hop is the way to the actor for who knows where it listens.
+func (a *actor) hop() *transport.Hop {
+	at := a.addr
+	if a.proto == transport.UDP {
+		at = a.seen
+	}
+	return &transport.Hop{Addr: transport.AddrFrom(at), Proto: a.proto}
+}
+
+// takes tells whether something listens for the transport where the actor is.
+func (a *actor) takes(p transport.Protocol) bool { return a.proto == p || slices.Contains(a.also, p) }
+
 // latest is the actor's latest connection that is open, nil if there is none.
 func (a *actor) latest() *conn {
 	for _, c := range slices.Backward(a.conns) {
@@ -165,10 +177,21 @@ func (e *edge) connTo(to transport.Flow) (c *conn, why transport.Failure, after 
 	if a == nil || a.addr != remote {
 		return nil, transport.NoConnection, 0
 	}
-	if a.refuses || a.proto != to.Proto {
+	if a.refuses || !a.takes(to.Proto) {
 		return nil, transport.NoConnection, a.refusesAfter
 	}
 	return e.n.connect(to.Proto, from, end{actor: a, addr: remote}), 0, 0
+}
+
+// peer is the number of the name that the far end of a connection has proven: any but 0 will do.
+func (e *edge) peer(slot uint32, _ uint8, gen uint32) uint32 {
+	if gen != generation || int(slot) >= len(e.conns) {
+		return 0
+	}
+	if a := e.conns[slot].far(e).actor; a != nil && a.proves != "" {
+		return 1
+	}
+	return 0
 }
 
 // refused notes that nobody will see b.

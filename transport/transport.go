@@ -46,7 +46,9 @@ type Loop interface {
 	// the Send lends the same memory again.
 	Buffer() []byte
 	// Send queues b, which must lie at the start of the last Buffer, to leave by the flow.
-	// It takes b. Failures that show only later come to SendFailed.
+	// It takes b, unless it returns Gone: then b is as it was, and may be given to Send again for another flow. For a
+	// stream, b may be longer than a datagram, and then lies elsewhere: it is copied. Failures that show only later come
+	// to SendFailed.
 	Send(to Flow, b []byte) Status
 	// Wake makes the loop call Woken soon. Safe from any goroutine; never blocks.
 	Wake()
