@@ -21,6 +21,7 @@ type Counters struct {
 	TooManyHops               uint64 // of these: 483
 	Refused                   uint64 // of these: 403
 	Unavailable               uint64 // of these: 503
+	Shed                      uint64 // requests turned away because there was too much of everything
 	StoreFull                 uint64 // new transactions refused because a table or store was full
 	Timeouts                  uint64 // branches that ended by Timer B, C or F
 	TransportErrors           uint64 // branches that ended because the transport failed

@@ -9,6 +9,7 @@ import (
 // Expire runs the timers that are due, a bounded number of them, and tells when the next is.
 func (w *Worker) Expire(now transport.Instant) transport.Instant {
 	w.now = now
+	w.measure(now)
 	for range maxDuePerCall {
 		ref, deadline, ok := w.local.Due(now)
 		if !ok {

@@ -18,6 +18,9 @@ const (
 
 // request takes in a request that could be read.
 func (w *Worker) request(from *transport.Flow, m *parser.Message, b []byte) {
+	if w.unwanted(from, m, b) {
+		return
+	}
 	// "Any other components, well-formed or not, SHOULD be ignored and remain unchanged when the message is
 	// forwarded." RFC 3261 section 16.3 step 1. A proxy has no use for Contact.
 	if m.Err.Code != 0 && m.Err.Code != parser.ErrContact {

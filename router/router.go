@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sipedge/router/overload"
 	"sipedge/router/resolve"
 	"sipedge/transport"
 	"sipedge/txn"
@@ -93,6 +94,11 @@ type Config struct {
 	// must not block, allocate or log.
 	Admit   func(Attempt) bool
 	Outcome func(Outcome)
+	// Overload says what is turned away when there is too much.
+	Overload overload.Config
+	// Emergency tells by the Request-URI whether a request is for help: it is let in however much else there is. It is called on
+	// the loop, and only for what would be turned away otherwise. Nil: urn:service:sos and what is below it.
+	Emergency func(uri []byte) bool
 }
 
 // Core is what all workers of one proxy share. It is safe for concurrent use.
@@ -107,8 +113,8 @@ type Core struct {
 	workers   [transport.MaxLoops]atomic.Pointer[Worker]
 	draining  atomic.Bool
 	rules     rules
-	reach     resolve.Reach
 	headers   headerTable
+	reach     resolve.Reach
 }
 
 // New checks cfg and prepares all text that does not change from message to message.
@@ -143,6 +149,7 @@ func (c *Core) NewWorker(loop int, l transport.Loop) *Worker {
 	w := &Worker{core: c, cfg: &c.cfg, timers: &c.cfg.Timers, loop: l, id: loop, local: c.store.Local(loop), keys: c.keys.Local()}
 	w.targets.text = make([]byte, 0, maxTargetText)
 	w.lines = make([]byte, 0, maxAnswerLines)
+	w.shed.init(l)
 	c.workers[loop].Store(w)
 	return w
 }

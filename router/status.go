@@ -123,6 +123,7 @@ const (
 	causeFull               // Retry-After: no room at any gateway
 	causeUnknown            // Warning: the name of the next hop cannot be found
 	causeSaid               // what a decision has said: Worker.said
+	causeOverload           // Retry-After, its value as in Worker.shed
 )
 
 // appendCause appends the header lines that belong to why.
@@ -146,6 +147,8 @@ func (w *Worker) appendCause(dst []byte, why cause, m *parser.Message, b []byte)
 		return append(dst, "Retry-After: "+retryAfter+"\r\n"...)
 	case causeSaid:
 		return append(dst, w.said.lines...)
+	case causeOverload:
+		return w.shed.appendRetry(dst)
 	case causeExtensions:
 		// "The response MUST include an Unsupported (Section 20.40) header field listing those option-tags the element did
 		// not understand." RFC 3261 section 16.3 step 5; we understand none that concern a proxy.

@@ -40,6 +40,8 @@ type Worker struct {
 	sent      transport.Status // what became of the last send
 	tagPort   bool             // patchVia notes the source port whether or not it is asked for
 
+	shed shedding
+
 	n         Counters
 	dirty     bool
 	announced transport.Instant

@@ -43,6 +43,7 @@ type LoopStats struct {
 	SendDropped           uint64 // datagrams given up because the socket buffer stayed full
 	ICMPErrors            uint64 // errors read from the error queue
 	Panics                uint64
+	ReceiveDropped        uint64 // datagrams lost because a receive buffer was full, as far as seen
 }
 
 // Validate refuses what no backend can serve.

@@ -67,6 +67,15 @@ func (s *Store) Live() int {
 	return int(max(n, 0))
 }
 
+// Fullness is the share of MaxTransactions that is taken, 0 to 1, what loops hold ready for themselves included; 0 for a Store
+// so small that this is much of it. Safe from any goroutine, and cheap.
+func (s *Store) Fullness() float64 {
+	if s.config.MaxTransactions < 16*64*len(s.locals) { // permitBatch is at most 64
+		return 0
+	}
+	return 1 - float64(max(s.permits.Load(), 0))/float64(s.config.MaxTransactions)
+}
+
 // Stats adds up the loops. Safe from any goroutine.
 func (s *Store) Stats() Stats {
 	var n counters

@@ -168,6 +168,7 @@ func (e *Engine) Stats(loop int) transport.LoopStats { return e.loops[loop].stat
 type stats struct {
 	packetsIn, packetsOut, bytesIn, bytesOut, batches, waits atomic.Uint64
 	sendErrors, sendDropped, icmpErrors, panics              atomic.Uint64
+	receiveDropped                                           atomic.Uint64
 }
 
 func (s *stats) load() transport.LoopStats {
@@ -182,6 +183,8 @@ func (s *stats) load() transport.LoopStats {
 		SendDropped: s.sendDropped.Load(),
 		ICMPErrors:  s.icmpErrors.Load(),
 		Panics:      s.panics.Load(),
+
+		ReceiveDropped: s.receiveDropped.Load(),
 	}
 }
 

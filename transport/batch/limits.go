@@ -45,6 +45,16 @@ const (
 	// system call next, which gives up its P. See (*loop).wait.
 	rawWait = 5 * time.Millisecond
 
+	// standing is how long a queue must not have been seen empty before it is looked at: at most 64 batches of usual messages.
+	standing = 2 * time.Millisecond
+
+	// measureEvery is how often it is then looked at: often enough for whoever asks every few milliseconds, and two system
+	// calls in a thousand.
+	measureEvery = 2 * time.Millisecond
+
+	// longestWait bounds a delay: beyond Timer B of its sender nobody waits for a request any more.
+	longestWait = 32 * time.Second
+
 	// panicPause keeps an Expire that always panics from spinning.
 	panicPause = 10 * time.Millisecond
 )

@@ -72,6 +72,7 @@ type socket struct {
 	v6       bool
 	wildcard bool // datagrams tell their destination address, and answers leave from it
 	queue    *sendQueue
+	backlog  backlog
 }
 
 func newLoop(e *Engine, id int) (*loop, error) {

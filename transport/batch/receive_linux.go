@@ -69,12 +69,16 @@ func (l *loop) receive(i int) {
 			l.in.at, l.in.got, l.in.from, l.in.errors = 0, n, i, false
 			if n == receiveBatch {
 				l.ready |= 1 << uint(i)
+				s.backlog.full(s.fd, l.now, &l.stats)
+			} else {
+				s.backlog.emptied(l.now)
 			}
 			l.handled += n
 			l.stats.batches.Add(1)
 			l.stats.packetsIn.Add(uint64(n))
 			return
 		case unix.EAGAIN:
+			s.backlog.emptied(l.now)
 			return
 		case unix.EBADF, unix.ENOTSOCK, unix.EFAULT, unix.EINVAL:
 			l.engine.fail(fmt.Errorf("batch: loop %d: recvmmsg: %w", l.id, errno))

@@ -1,0 +1,32 @@
+package transport
+
+import "time"
+
+// Backlog is what waits in front of a loop, at the least since it was last asked for: a burst that was worked off in the
+// meantime is none.
+type Backlog struct {
+	Delay time.Duration // how long what was handled had waited to be received
+	// Fill is the share of a receive buffer that is taken, 0 to 1, of the fullest: what comes when it is 1 is lost,
+	// whatever it is.
+	Fill float64
+}
+
+// Worse is the longer delay and the greater share of the two.
+func (b Backlog) Worse(c Backlog) Backlog {
+	return Backlog{max(b.Delay, c.Delay), max(b.Fill, c.Fill)}
+}
+
+// Gauge is implemented by Loops that know what waits for them. Backlog belongs to the loop's goroutine, allocates nothing,
+// and may be called as often as one likes.
+type Gauge interface {
+	Backlog() Backlog
+}
+
+// GaugeOf finds the Gauge of a Loop, or nil.
+func GaugeOf(l Loop) Gauge {
+	if j, ok := l.(joined); ok {
+		l = j.Loop
+	}
+	g, _ := l.(Gauge)
+	return g
+}
