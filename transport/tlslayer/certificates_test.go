@@ -357,27 +357,20 @@ func TestWatch(t *testing.T) {
 		return c.now.Load()
 	}
 	changes(func() { w.issue(t, "a", tlstest.Names{DNS: []string{"example.com"}}) })
-	good, err := os.ReadFile(f.Pairs[0].Key)
-	if err != nil {
-		t.Fatal(err)
-	}
 	before := c.now.Load()
 	os.WriteFile(f.Pairs[0].Key, []byte("garbage"), 0o600)
-	select {
-	case m := <-warnings:
-		if !strings.Contains(m, f.Pairs[0].Key) || !strings.Contains(m, "stay in force") {
-			t.Errorf("warned %q", m)
+	for warned := false; !warned; {
+		select {
+		case m := <-warnings: // on a slow machine there may be one of a certificate whose key was not written yet
+			warned = strings.Contains(m, f.Pairs[0].Key+" holds no private key") && strings.Contains(m, "stay in force")
+		case <-time.After(patience):
+			t.Fatal("no warning of a broken file")
 		}
-	case <-time.After(patience):
-		t.Fatal("no warning of a broken file")
 	}
 	if c.now.Load() != before {
 		t.Error("a broken file took effect")
 	}
-	// As it is replaced by tools that take care: written beside, and renamed.
-	w.issue(t, "a", tlstest.Names{DNS: []string{"example.com"}})
-	beside := filepath.Join(w.dir, "beside")
-	os.WriteFile(beside, good, 0o600)
+	// As careful tools replace files: written beside, and renamed.
 	changes(func() {
 		next := w.issue(t, "b", tlstest.Names{DNS: []string{"example.com"}})
 		os.Rename(next.Cert, f.Pairs[0].Cert)

@@ -4,11 +4,11 @@ import "net"
 
 // Feed takes in ciphertext that came from the peer. It copies b. The loop calls Read until ErrMore after it.
 func (c *Conn) Feed(b []byte) error {
-	locked := c.lock()
-	defer c.unlock(locked)
-	err := c.feed(b)
-	if locked && c.waits != nil && c.front() > 0 {
-		c.waits.fed.Signal()
+	locked := c.w.lock()
+	defer c.w.unlock(locked)
+	err := c.w.feed(b)
+	if locked && c.w.waits != nil && c.w.front() > 0 {
+		c.w.waits.fed.Signal()
 	}
 	return err
 }
@@ -17,11 +17,11 @@ func (c *Conn) Feed(b []byte) error {
 // io.EOF or, when the peer did not close TLS first, ErrTruncated. SIP frames its messages itself, so a truncated connection
 // loses at most the message that was cut.
 func (c *Conn) End() {
-	locked := c.lock()
-	defer c.unlock(locked)
-	c.ended = true
-	if c.waits != nil {
-		c.waits.fed.Signal()
+	locked := c.w.lock()
+	defer c.w.unlock(locked)
+	c.w.ended = true
+	if c.w.waits != nil {
+		c.w.waits.fed.Signal()
 	}
 }
 
@@ -29,16 +29,16 @@ func (c *Conn) End() {
 // error the connection is of no more use; Out may hold an alert for the peer, and may hold something after any Read.
 func (c *Conn) Read(dst []byte) (int, error) {
 	switch {
-	case !c.open.Load():
+	case !c.w.open.Load():
 		return 0, ErrMore
-	case c.closed:
+	case c.w.closed:
 		return 0, net.ErrClosed
-	case !c.more && c.front() == 0 && !c.ended:
-		c.settle()
+	case !c.more && c.w.front() == 0 && !c.w.ended:
+		c.w.settle()
 		return 0, ErrMore
 	}
 	if !c.more {
-		c.load()
+		c.w.load()
 	}
 	n, err := c.tls.Read(dst)
 	c.more = n > 0 && n == len(dst)
@@ -46,43 +46,47 @@ func (c *Conn) Read(dst []byte) (int, error) {
 	case nil:
 		return n, nil
 	case errDry:
-		c.settle()
+		c.w.settle()
 		return n, ErrMore
 	}
-	c.drop()
+	c.w.drop()
 	return n, err
 }
 
 // Append encrypts plaintext and appends the ciphertext to dst, behind what Out would have appended. It borrows plaintext.
 func (c *Conn) Append(dst, plaintext []byte) ([]byte, error) {
-	if !c.open.Load() {
+	if !c.w.open.Load() {
 		return dst, ErrHandshake
 	}
-	waiting := c.out
-	c.out = append(dst, waiting...)
+	waiting := c.w.out
+	c.w.out = append(dst, waiting...)
 	_, err := c.tls.Write(plaintext)
-	dst, c.out = c.out, nil
+	dst, c.w.out = c.w.out, nil
 	return dst, err
 }
 
 // Out appends to dst the ciphertext that has to be sent, and forgets it.
 func (c *Conn) Out(dst []byte) []byte {
-	locked := c.lock()
-	defer c.unlock(locked)
-	dst = append(dst, c.out...)
-	c.out = nil
+	locked := c.w.lock()
+	defer c.w.unlock(locked)
+	dst = append(dst, c.w.out...)
+	c.w.out = nil
 	return dst
 }
 
 // Shut ends the connection from our side: Out has the close_notify then, if the handshake was over, and a Handshake under way
 // fails. Nothing can be read or appended after it.
 func (c *Conn) Shut() {
-	if !c.open.Load() {
-		c.Close()
+	if !c.w.open.Load() {
+		c.w.Close()
 		return
 	}
-	if !c.closed {
+	if !c.w.closed {
 		c.tls.CloseWrite()
-		c.Close()
+		c.w.Close()
 	}
 }
+
+// Partial tells whether the beginning of a record waits for its end. It belongs to the loop, after Handshake and a Read that said
+// ErrMore.
+func (c *Conn) Partial() bool { return c.w.open.Load() && len(c.w.waiting()) > 0 }

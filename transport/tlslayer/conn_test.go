@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"testing"
@@ -128,7 +129,7 @@ func serveEcho(t *testing.T, s *side) {
 			t.Fatalf("%d bytes: got %d, %v", n, len(got), err)
 		}
 		s.write(got)
-		if s.in != nil || s.out != nil {
+		if s.w.in != nil || s.w.out != nil {
 			t.Errorf("after %d bytes the idle connection has buffers", n)
 		}
 	}
@@ -171,7 +172,7 @@ func TestEverySplit(t *testing.T) {
 				if string(got) != string(message(60))+string(message(9)) {
 					t.Fatalf("cut at %d of %d: %q", cut, len(b), got)
 				}
-				if s.in != nil {
+				if s.w.in != nil {
 					t.Fatal("the idle connection has a buffer")
 				}
 			}
@@ -332,7 +333,7 @@ func TestFlood(t *testing.T) {
 		t.Errorf("%v after %d bytes", err, fed)
 	}
 	s.Shut()
-	if s.in != nil {
+	if s.w.in != nil {
 		t.Error("a closed connection has a buffer")
 	}
 }
@@ -492,5 +493,64 @@ func TestResumption(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Messages of random sizes, fed in random pieces and read into buffers of random sizes, in both directions, come out as they went in. Each piece
+// is overwritten once it was fed, and what was read once it was compared.
+func TestRandomPieces(t *testing.T) {
+	w := newWorld(t)
+	for v, version := range versions {
+		server, client := both(t, w, version)
+		r := rand.New(rand.NewPCG(3, uint64(version)))
+		for round := range 150 {
+			from, to := client, server
+			if round%2 == 1 {
+				from, to = to, from
+			}
+			var want, wire, got []byte
+			for range 1 + r.IntN(6) {
+				m := message(1 + r.IntN(1<<r.IntN(17)))
+				m[0] = byte(round)
+				want = append(want, m...)
+				var err error
+				if wire, err = from.Append(wire, m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for len(wire) > 0 {
+				n := min(len(wire), 1+r.IntN(1<<r.IntN(18)))
+				if err := to.Feed(wire[:n]); err != nil {
+					t.Fatal(err)
+				}
+				clear(wire[:n])
+				wire = wire[n:]
+				for r.IntN(4) > 0 { // sometimes more is fed before all was read
+					dst := make([]byte, 1+r.IntN(1<<r.IntN(16)))
+					n, err := to.Read(dst)
+					got = append(got, dst[:n]...)
+					if err == ErrMore {
+						break
+					} else if err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			for dst := make([]byte, 5000); ; {
+				n, err := to.Read(dst)
+				got = append(got, dst[:n]...)
+				if err == ErrMore {
+					break
+				} else if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !bytes.Equal(got, want) {
+				t.Fatalf("TLS %s, round %d: %d bytes of %d, or others", v, round, len(got), len(want))
+			}
+			if to.w.in != nil || to.Partial() {
+				t.Fatal("the idle connection has a buffer")
+			}
+		}
 	}
 }

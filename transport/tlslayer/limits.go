@@ -16,6 +16,9 @@ const (
 	// maxPooled is the largest buffer that goes back to the pool. gnet reads at most 64 KB at once, so that larger ones are rare.
 	maxPooled = 1 << 17
 
+	// shareOfCPUs: one in so many CPUs computes handshakes. They come in storms, after an outage above all, and the loops have to go on.
+	shareOfCPUs = 2
+
 	// sessions is how many servers' tickets are kept for resumption: the neighbours of an edge, about 2 KB each.
 	sessions = 1024
 

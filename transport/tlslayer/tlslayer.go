@@ -48,7 +48,7 @@ func Load(files Files, warn func(message string)) (*Config, error) {
 	if warn == nil {
 		warn = func(string) {}
 	}
-	c := &Config{files: files, warn: warn, slots: make(chan struct{}, runtime.NumCPU())}
+	c := &Config{files: files, warn: warn, slots: make(chan struct{}, max(1, runtime.NumCPU()/shareOfCPUs))}
 	if err := c.Reload(); err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (c *Config) Reload() error {
 // only, whenever there is something for Out.
 func (c *Config) Server(notify func()) *Conn {
 	conn := newConn(c.slots, notify)
-	conn.tls = tls.Server(&conn.wire, c.now.Load().server)
+	conn.tls = tls.Server(&conn.w, c.now.Load().server)
 	return conn
 }
 
@@ -84,7 +84,7 @@ func (c *Config) Server(notify func()) *Conn {
 func (c *Config) Client(name string, notify func()) *Conn {
 	conn := newConn(c.slots, notify)
 	conn.client = true
-	conn.tls = tls.Client(&conn.wire, c.now.Load().toward(name))
+	conn.tls = tls.Client(&conn.w, c.now.Load().toward(name))
 	return conn
 }
 
@@ -104,10 +104,10 @@ var (
 //
 // First a worker runs Handshake, and the loop that owns the connection feeds and takes what Out has. Then, from the moment that
 // Handshake has returned nil, only the loop uses it, and nothing here blocks or takes a contended lock.
-// Ready, Feed, End, Read, Append, Out and Shut belong to the loop in both stages; in the first, Read says ErrMore and Append ErrHandshake.
+// Ready, Feed, End, Read, Partial, Append, Out and Shut belong to the loop in both stages; in the first, Read says ErrMore and Append ErrHandshake.
 // Identities may be called from anywhere after Handshake.
 type Conn struct {
-	wire
+	w      wire
 	tls    *tls.Conn
 	client bool
 	more   bool // the last Read filled dst, so that plaintext may be left
@@ -117,21 +117,21 @@ type Conn struct {
 
 // Ready tells whether there is something for Handshake to work on: for a server not before a first record is whole. Before that a worker
 // would only wait.
-func (c *Conn) Ready() bool { return c.client || c.hasRecord() }
+func (c *Conn) Ready() bool { return c.client || c.w.hasRecord() }
 
 // Handshake runs the handshake; it blocks until that is over or ctx is, and belongs on a worker. While it waits for the peer it
 // holds no place among those that compute, so slow peers do not keep others waiting. It is called once. After an error Out may
 // hold an alert for the peer.
 func (c *Conn) Handshake(ctx context.Context) error {
-	if err := c.compute(ctx, c.tls.HandshakeContext); err != nil {
-		c.Close()
+	if err := c.w.compute(ctx, c.tls.HandshakeContext); err != nil {
+		c.w.Close()
 		return err
 	}
 	// Handshake fails unless our verification accepted what the peer showed, so that what is there is proved.
 	if chain := c.tls.ConnectionState().PeerCertificates; len(chain) > 0 {
 		c.identities = Identities(chain[0])
 	}
-	return c.establish(release(c.tls, c.client))
+	return c.w.establish(release(c.tls, c.client))
 }
 
 // Identities are the SIP domains that the peer proved to speak for, in lower case; none without a certificate. It is not changed
@@ -139,4 +139,4 @@ func (c *Conn) Handshake(ctx context.Context) error {
 func (c *Conn) Identities() []string { return c.identities }
 
 // Established tells whether Handshake has succeeded.
-func (c *Conn) Established() bool { return c.open.Load() }
+func (c *Conn) Established() bool { return c.w.open.Load() }

@@ -40,8 +40,8 @@ type waits struct {
 
 func newConn(slots chan struct{}, notify func()) *Conn {
 	c := &Conn{}
-	c.waits = &waits{slots: slots, notify: notify}
-	c.waits.fed.L = &c.mu
+	c.w.waits = &waits{slots: slots, notify: notify}
+	c.w.waits.fed.L = &c.w.mu
 	return c
 }
 
