@@ -95,14 +95,22 @@ const (
 	waits                      // for a name to be looked up
 )
 
-// tookOver ends the part of the branch in whose place t is tried: it does not count any more for the best response.
+// tookOver ends the part of the branch in whose place t is tried: it does not count any more for the best response. A failure
+// in front of a Contact that is tried next does.
 func (w *Worker) tookOver(c *txn.ResponseContext, t *target) {
-	if t.of == noBranch || t.kind == contact {
+	if t.of == noBranch {
 		return
 	}
-	if br := w.local.Branch(c, t.of); br != nil {
+	br := w.local.Branch(c, t.of)
+	switch {
+	case br == nil:
+	case t.kind != contact:
 		br.Flags |= branchReplaced
 		w.local.Drop(&br.Response)
+	case br.Status/100 == 3 && br.Response.Len > 0: // it waited for a name, see recurse
+		b := w.local.Bytes(br.Response)
+		parser.Parse(b, &w.other)
+		w.followed(br, &w.other, b)
 	}
 }
 

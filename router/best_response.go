@@ -26,7 +26,7 @@ func (w *Worker) failure(c *txn.ResponseContext, br *txn.ClientTransaction, m *p
 		// this context."
 		w.dropTargets(c)
 		w.cancelPending(c)
-	} else if w.failOver(c, br, response) {
+	} else if m != nil && w.recurse(c, br, m, b) || w.failOver(c, br, response) {
 		return
 	}
 	if b != nil && (c.Branches > 1 || c.Pending > 0 || c.Targets.Len > 0) {
@@ -51,6 +51,9 @@ func (w *Worker) sendBest(c *txn.ResponseContext, br *txn.ClientTransaction, m *
 		}
 	}
 	status := statusRequestTimeout
+	if best == nil && w.allTried(c) {
+		status = statusTemporarily
+	}
 	if best != nil {
 		status = int(best.Status)
 	}

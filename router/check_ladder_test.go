@@ -280,6 +280,15 @@ func (e *edge) checkResponse(m *message) error {
 			// 401 (Unauthorized) and 407 (Proxy Authentication Required) responses received so far in this response context and
 			// add them to this response without modification before forwarding." RFC 3261 section 16.7 step 7
 			return sameBut(in, m, "Via", "WWW-Authenticate", "Proxy-Authenticate")
+		} else if before, now := in.values("Contact"), m.values("Contact"); s/100 == 3 && len(now) > 0 && len(now) < len(before) {
+			// "If the proxy chooses to recurse on any contacts in a 3xx response by adding them to the target set, it MUST remove them from
+			// the response before adding the response to the response context." RFC 3261 section 16.7 step 4
+			for _, c := range now {
+				if !slices.Contains(before, c) {
+					return fmt.Errorf("Contact %q was not in the response received", c)
+				}
+			}
+			return sameBut(in, m, "Via", "Contact")
 		}
 		if !in.has("Content-Length") {
 			return sameBut(in, m, "Via", "Content-Length")

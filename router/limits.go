@@ -14,6 +14,10 @@ const (
 	// maxBreadth is our "maximum allowable Incoming Max-Breadth value" (RFC 5393 section 5.3.3),
 	// and the value that a request without the header is given: 60, as that section recommends.
 	maxBreadth = 60
+	// maxContacts bounds the Contacts of one 3xx that are tried. A redirect server lists a handful of routes.
+	maxContacts = 16
+	// maxRecursed is from how many branches on a request follows no further redirection: each may ring for minutes.
+	maxRecursed = 64
 	// maxRules bounds the rules of a process, those of earlier policies included. About 350 KB when full.
 	maxRules = 1 << 12
 	// maxHeaderEdits bounds the different changes to header fields that the policies of a process have asked for.

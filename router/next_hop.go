@@ -23,6 +23,8 @@ type finder struct {
 	query resolve.Query
 	hops  [resolve.MaxHops]transport.Hop
 
+	contacts [maxContacts]redirected // recursion.go
+
 	// What a Miss means for a name that was asked for: too late for all of them, or for the one whose look-up has ended.
 	late  bool
 	ended uint16
