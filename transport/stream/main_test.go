@@ -268,5 +268,3 @@ func eachDelivery(t *testing.T, test func(t *testing.T, write func(p *peer, mess
 
 // childTask is the environment variable that makes the test binary something else.
 const childTask = "STREAM_TEST_CHILD"
-
-func child(string) int { return 2 }
