@@ -159,7 +159,7 @@ func (d *Decider) decide(q *router.Query, to *router.TargetSet, x *decision, tex
 		}
 		if !p.allows(x) {
 			x.step = NotAllowed
-			q.Status = 403
+			q.Status, q.Reason = 403, phrases[403]
 			return router.Reject
 		}
 		q.Peer = uint16(p.calls)
