@@ -48,9 +48,11 @@ var rooms = map[string]room{
 	"location":          {[]string{"parser", "transport"}, core},
 	"router":            {[]string{"parser", "transport", "txn", "location", "router/resolve"}, core},
 	"router/resolve":    {[]string{"transport"}, world},
+	"router/gateway":    {[]string{"transport"}, world}, // its probes have a time of their own
+	"router/policy":     {[]string{"parser", "transport", "txn", "router", "router/gateway", "config"}, core},
 	"config":            {[]string{"parser", "transport"}, files},
-	"admin":             {[]string{"parser", "transport", "txn", "location", "router", "config"}, world},
-	"cmd":               {[]string{"parser", "transport", "transport/batch", "transport/gnetudp", "txn", "location", "router", "router/resolve", "config", "admin"}, world},
+	"admin":             {[]string{"parser", "transport", "txn", "location", "router", "router/gateway", "config"}, world},
+	"cmd":               {[]string{"parser", "transport", "transport/batch", "transport/gnetudp", "txn", "location", "router", "router/resolve", "router/gateway", "router/policy", "config", "admin"}, world},
 	"bench":             {everything, world},
 	"fuzz":              {everything, world},
 	"build":             {nil, world},
