@@ -39,24 +39,27 @@ type room struct {
 var everything = []string{"*"}
 
 var rooms = map[string]room{
-	"parser":            {nil, core},
-	"transport":         {nil, world},
-	"transport/steer":   {nil, world},
-	"transport/batch":   {[]string{"transport", "transport/steer"}, world},
-	"transport/gnetudp": {[]string{"transport", "transport/steer"}, world},
-	"txn":               {[]string{"parser", "transport"}, core},
-	"location":          {[]string{"parser", "transport"}, core},
-	"router":            {[]string{"parser", "transport", "txn", "location", "router/resolve"}, core},
-	"router/resolve":    {[]string{"transport"}, world},
-	"router/gateway":    {[]string{"transport"}, world}, // its probes have a time of their own
-	"router/policy":     {[]string{"parser", "transport", "txn", "router", "router/gateway", "config"}, core},
-	"config":            {[]string{"parser", "transport"}, files},
-	"admin":             {[]string{"parser", "transport", "txn", "location", "router", "router/gateway", "config"}, world},
-	"cmd":               {[]string{"parser", "transport", "transport/batch", "transport/gnetudp", "txn", "location", "router", "router/resolve", "router/gateway", "router/policy", "config", "admin"}, world},
-	"bench":             {everything, world},
-	"fuzz":              {everything, world},
-	"build":             {nil, world},
-	"docs":              {nil, core}, // a test alone
+	"parser":             {nil, core},
+	"transport":          {nil, world},
+	"transport/steer":    {nil, world},
+	"transport/batch":    {[]string{"transport", "transport/steer"}, world},
+	"transport/gnetudp":  {[]string{"transport", "transport/steer"}, world},
+	"transport/tlslayer": {nil, world},
+	"transport/wslayer":  {[]string{"parser"}, core},
+	"transport/stream":   {[]string{"parser", "transport", "transport/tlslayer", "transport/wslayer"}, world},
+	"txn":                {[]string{"parser", "transport"}, core},
+	"location":           {[]string{"parser", "transport"}, core},
+	"router":             {[]string{"parser", "transport", "txn", "location", "router/resolve"}, core},
+	"router/resolve":     {[]string{"transport"}, world},
+	"router/gateway":     {[]string{"transport"}, world}, // its probes have a time of their own
+	"router/policy":      {[]string{"parser", "transport", "txn", "router", "router/gateway", "config"}, core},
+	"config":             {[]string{"parser", "transport"}, files},
+	"admin":              {[]string{"parser", "transport", "txn", "location", "router", "router/gateway", "config"}, world},
+	"cmd":                {[]string{"parser", "transport", "transport/batch", "transport/gnetudp", "txn", "location", "router", "router/resolve", "router/gateway", "router/policy", "config", "admin"}, world},
+	"bench":              {everything, world},
+	"fuzz":               {everything, world},
+	"build":              {nil, world},
+	"docs":               {nil, core}, // a test alone
 }
 
 // clocks is what packages have for those who may know what time it is.

@@ -76,8 +76,8 @@ func (c *Config) load(old *material) (*material, error) {
 // configure makes what connections share. Tickets of before do not fit the new server configuration: who comes back after a reload
 // shows its certificate anew.
 //
-// Deviation: RFC 3261 section 26.2.1 wants TLS_RSA_WITH_AES_128_CBC_SHA as the least and TLS_RSA_WITH_3DES_EDE_CBC_SHA for old peers. Both lack forward
-// secrecy, RFC 9325 section 4.1 has them not negotiated, and crypto/tls leaves them out of its defaults, which are what we use.
+// Deviation: RFC 3261 section 26.2.1 wants TLS_RSA_WITH_AES_128_CBC_SHA at least, and TLS_RSA_WITH_3DES_EDE_CBC_SHA for old peers. Neither has forward
+// secrecy, and crypto/tls has taken them out of its defaults, which are what we use.
 func (m *material) configure(requireClient bool) {
 	m.server = &tls.Config{
 		MinVersion:     tls.VersionTLS12,

@@ -499,9 +499,8 @@ func TestResumption(t *testing.T) {
 // Messages of random sizes, fed in random pieces and read into buffers of random sizes, in both directions, come out as they went in. Each piece
 // is overwritten once it was fed, and what was read once it was compared.
 func TestRandomPieces(t *testing.T) {
-	w := newWorld(t)
 	for v, version := range versions {
-		server, client := both(t, w, version)
+		server, client := both(t, mirror(t, version))
 		r := rand.New(rand.NewPCG(3, uint64(version)))
 		for round := range 150 {
 			from, to := client, server

@@ -88,14 +88,18 @@ func TestIdleMemory(t *testing.T) {
 	}
 }
 
-// both are the two sides of one connection after the handshake, without crypto/tls directly on either.
-func both(t testing.TB, w world, max uint16) (server, client *Conn) {
+// mirror is a Config for both sides of a connection, with at most that version.
+func mirror(t testing.TB, version uint16) *Config {
+	w := newWorld(t)
 	f := files(w.issue(t, "a", tlstest.Names{SIP: []string{"example.com"}}))
 	f.Roots = w.ca.File
 	c := load(t, f)
-	if max != 0 {
-		c.now.Load().server.MaxVersion = max
-	}
+	c.now.Load().server.MaxVersion = version
+	return c
+}
+
+// both are the two sides of one connection after the handshake, without crypto/tls directly on either.
+func both(t testing.TB, c *Config) (server, client *Conn) {
 	wake := make(chan struct{}, 1)
 	notify := func() {
 		select {
@@ -165,9 +169,8 @@ func TestAllocs(t *testing.T) {
 	if raceEnabled {
 		return // it makes pools forget on purpose
 	}
-	w := newWorld(t)
 	for v, version := range versions {
-		server, client := both(t, w, version)
+		server, client := both(t, mirror(t, version))
 		r := round{server, client, make([]byte, 0, 1<<17), make([]byte, 1<<16)}
 		for _, n := range []int{700, 3000} {
 			m := message(n)
@@ -179,8 +182,7 @@ func TestAllocs(t *testing.T) {
 }
 
 func BenchmarkRecord(b *testing.B) {
-	w := newWorld(b)
-	server, client := both(b, w, 0)
+	server, client := both(b, mirror(b, tls.VersionTLS13))
 	r := round{server, client, make([]byte, 0, 1<<17), make([]byte, 1<<16)}
 	m := message(766)
 	b.ReportAllocs()
@@ -190,10 +192,18 @@ func BenchmarkRecord(b *testing.B) {
 	}
 }
 
+// Both sides together.
 func BenchmarkHandshake(b *testing.B) {
-	w := newWorld(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		both(b, w, 0)
+	for v, version := range versions {
+		for _, tickets := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%s/resumed=%t", v, tickets), func(b *testing.B) {
+				c := mirror(b, version)
+				c.now.Load().server.SessionTicketsDisabled = !tickets
+				b.ReportAllocs()
+				for b.Loop() {
+					both(b, c)
+				}
+			})
+		}
 	}
 }

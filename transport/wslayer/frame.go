@@ -94,12 +94,10 @@ func (c *Conn) judge(h *ws.Header, at int) (code ws.StatusCode, why string) {
 		return ws.StatusProtocolError, "the length is not in its shortest form"
 	}
 	limit := c.rules.limit()
-	if h.OpCode.IsControl() {
-		limit += maxOverhead
-	} else if int64(c.size)+h.Length > limit {
+	if !h.OpCode.IsControl() && h.Length > limit-int64(c.size) {
 		return ws.StatusMessageTooBig, "the message is too long"
 	}
-	if int64(at)+h.Length > c.rules.limit()+maxOverhead {
+	if int64(at)+h.Length > limit+maxOverhead {
 		return ws.StatusPolicyViolation, "the message is in too many pieces"
 	}
 	return 0, ""

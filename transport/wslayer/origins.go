@@ -47,7 +47,7 @@ func ParseOrigins(list []string) (o Origins, err error) {
 	return o, nil
 }
 
-// normal writes equal origins equally: RFC 6454 section 6.1 has lower case and no default port.
+// normal writes equal origins equally: RFC 6454 section 6.2 has lower case and no default port.
 func normal(s string) string {
 	s = strings.ToLower(strings.TrimSuffix(s, "/"))
 	switch {
