@@ -24,6 +24,8 @@ type Options struct {
 	Stateful    bool
 	RecordRoute bool
 	NextHop     netip.AddrPort
+	Next        string   // sipedge: the URI of the next hop, instead of NextHop
+	Listen      []string // sipedge: further --listen values
 	CPUs        string   // cores to pin the process to, as taskset -c takes them; empty: none
 	Workers     int      // loops of sipedge, UDP worker processes of Kamailio; 0: 1
 	UDPIO       string   // sipedge: batch or gnet; empty: its default
@@ -85,16 +87,23 @@ func StartSipedge(binary string, o Options) (*Proxy, error) {
 	if o.RecordRoute {
 		rr = "always"
 	}
+	next := o.Next
+	if next == "" {
+		next = "sip:" + o.NextHop.String()
+	}
 	dir, err := os.MkdirTemp("", "sipedge-bench-")
 	if err != nil {
 		return nil, err
 	}
 	args := []string{
-		"serve", "--listen", "udp:" + addr.String(), "--mode", mode, "--record-route", rr, "--next-hop", "sip:" + o.NextHop.String(),
+		"serve", "--listen", "udp:" + addr.String(), "--mode", mode, "--record-route", rr, "--next-hop", next,
 		"--loops", strconv.Itoa(max(o.Workers, 1)), "--data-dir", filepath.Join(dir, "state"), "--admin", admin, "--log-level", "warn",
 	}
 	if o.UDPIO != "" {
 		args = append(args, "--udp-io", o.UDPIO)
+	}
+	for _, l := range o.Listen {
+		args = append(args, "--listen", l)
 	}
 	if o.OpenRelay {
 		args = append(args, "--open-relay")
@@ -307,6 +316,14 @@ func (p *Proxy) Drops() uint64 {
 func Bound(a netip.AddrPort) bool {
 	_, _, ok := udpRow(a)
 	return ok
+}
+
+// Listening reports whether somebody listens for TCP at the address.
+func Listening(a netip.AddrPort) bool {
+	b, err := os.ReadFile("/proc/net/tcp")
+	ip := a.Addr().As4()
+	const listen = "0A"
+	return err == nil && strings.Contains(string(b), fmt.Sprintf(" %02X%02X%02X%02X:%04X 00000000:0000 %s ", ip[3], ip[2], ip[1], ip[0], a.Port(), listen))
 }
 
 // udpRow sums the rows of /proc/net/udp for one local address; several sockets may share it.

@@ -1,7 +1,7 @@
 //go:build linux
 
 // Command sipp sends real SIPp calls through the built binary: every scenario in both modes and
-// over both UDP backends, caller and called party each a SIPp of its own.
+// over both UDP backends, then in by each of UDP, TCP and TLS and out by each; caller and called party are a SIPp each.
 //
 //	go run ./bench/sipp -sipedge bin/sipedge
 //
@@ -41,6 +41,7 @@ type scenario struct {
 	recordRoute   bool
 	statefulOnly  bool // a stateless proxy has no timers of its own
 	oursOnly      bool // needs flags of sipedge, so not with -peer kamailio
+	streams       bool // part of -transports
 	flags         []string
 	loss          int  // per cent of the datagrams, each way, on each side of the proxy
 	load          bool // part of -load
@@ -49,11 +50,11 @@ type scenario struct {
 
 var scenarios = []scenario{
 	{name: "call, Record-Route", caller: "uac_call", called: "uas_call", calls: 100, rate: 50, recordRoute: true},
-	{name: "call, no Record-Route", caller: "uac_call", called: "uas_call", calls: 100, rate: 50},
+	{name: "call, no Record-Route", caller: "uac_call", called: "uas_call", calls: 100, rate: 50, streams: true},
 	{name: "call, ACK and BYE direct", caller: "uac_direct", called: "uas_direct", calls: 100, rate: 50},
-	{name: "re-INVITE", caller: "uac_reinvite", called: "uas_reinvite", calls: 100, rate: 50, recordRoute: true},
-	{name: "CANCEL while ringing", caller: "uac_cancel", called: "uas_cancel", calls: 100, rate: 50, pause: 300 * time.Millisecond},
-	{name: "busy", caller: "uac_busy", called: "uas_busy", calls: 100, rate: 50},
+	{name: "re-INVITE", caller: "uac_reinvite", called: "uas_reinvite", calls: 100, rate: 50, recordRoute: true, streams: true},
+	{name: "CANCEL while ringing", caller: "uac_cancel", called: "uas_cancel", calls: 100, rate: 50, pause: 300 * time.Millisecond, streams: true},
+	{name: "busy", caller: "uac_busy", called: "uas_busy", calls: 100, rate: 50, streams: true},
 	{name: "no answer, caller hangs up", caller: "uac_cancel", called: "uas_cancel", calls: 50, rate: 50, pause: 3 * time.Second, recordRoute: true},
 	{name: "no answer, Timer C", caller: "uac_no_answer", called: "uas_cancel", calls: 50, rate: 50, statefulOnly: true, oursOnly: true, flags: []string{"--timer-c", "2s"}},
 	{name: "no answer at all, Timer B", caller: "uac_silence", calls: 50, rate: 50, statefulOnly: true, oursOnly: true, flags: []string{"--t1", "50ms"}},
@@ -86,6 +87,7 @@ func main() {
 	backends := flag.String("udp-io", "batch,gnet", "comma-separated")
 	only := flag.String("only", "", "run the scenarios whose names contain this")
 	withLoad := flag.Bool("load", true, "include the 10,000 calls at 500/s")
+	transports := flag.String("transports", "udp,tcp,tls", "comma-separated; calls come in by each and go out by each")
 	flag.Parse()
 	if _, err := exec.LookPath("sipp"); err != nil {
 		fail(errors.New("sipp is not installed; make deps installs it"))
@@ -112,20 +114,21 @@ func main() {
 					os.RemoveAll(r.dir)
 					fail(fmt.Errorf("%s, %s, %s: %w", s.name, mode, io, err))
 				}
-				verdict := "ok"
-				if o.trouble != "" {
-					verdict = "FAILED"
+				if !report(s, mode, io, o) {
 					failures++
 				}
-				more := ""
-				if s.loss > 0 {
-					more = fmt.Sprintf(", %d of %d datagrams lost", o.lost, o.lost+o.passed)
-				}
-				fmt.Printf("%-6s %-5s %-9s  %-27s %5d calls, %d failed, %d sent again%s, %.1f s\n", verdict, io, mode, s.name, o.good, o.failed, o.resent, more, o.took.Seconds())
-				if o.trouble != "" {
-					fmt.Println("  " + strings.ReplaceAll(o.trouble, "\n", "\n  "))
-				}
 			}
+		}
+	}
+	if r.peer == "sipedge" {
+		for _, mode := range strings.Split(*modes, ",") {
+			n, failed, err := r.transports(strings.Split(*transports, ","), mode, *only)
+			if err != nil {
+				os.RemoveAll(r.dir)
+				fail(err)
+			}
+			runs += n
+			failures += failed
 		}
 	}
 	os.RemoveAll(r.dir)
@@ -133,6 +136,23 @@ func main() {
 		fail(fmt.Errorf("%d of %d scenario runs failed", failures, runs))
 	}
 	fmt.Printf("all %d scenario runs: 0 failed calls\n", runs)
+}
+
+// report prints one line, and what went wrong; false: something did.
+func report(s scenario, mode, io string, o outcome) (ok bool) {
+	verdict := "ok"
+	if o.trouble != "" {
+		verdict = "FAILED"
+	}
+	more := ""
+	if s.loss > 0 {
+		more = fmt.Sprintf(", %d of %d datagrams lost", o.lost, o.lost+o.passed)
+	}
+	fmt.Printf("%-6s %-10s %-9s  %-27s %5d calls, %d failed, %d sent again%s, %.1f s\n", verdict, io, mode, s.name, o.good, o.failed, o.resent, more, o.took.Seconds())
+	if o.trouble != "" {
+		fmt.Println("  " + strings.ReplaceAll(o.trouble, "\n", "\n  "))
+	}
+	return o.trouble == ""
 }
 
 func fail(err error) {
@@ -186,7 +206,7 @@ func (r *runner) run(s scenario, mode, io string) (outcome, error) {
 			return outcome{}, err
 		}
 	}
-	out, err := r.place(s, dir, p.Addr, to, uas)
+	out, err := r.place(s, dir, party{at: to, target: p.Addr}, party{at: uas})
 	for _, relay := range relays {
 		passed, lost := relay.Counts()
 		out.passed += passed
@@ -201,8 +221,24 @@ func (r *runner) run(s scenario, mode, io string) (outcome, error) {
 	return out, err
 }
 
+// party is one side of a call.
+type party struct {
+	at      netip.AddrPort // caller: where it sends to; called: where it listens
+	target  netip.AddrPort // caller: the proxy, in the Request-URI
+	tcp     bool
+	contact string // in Contact instead of its own address
+}
+
+// mode is SIPp's way of using sockets: one for all calls.
+func (p *party) mode() string {
+	if p.tcp {
+		return "t1"
+	}
+	return "u1"
+}
+
 // place runs the two SIPps and reads what they report.
-func (r *runner) place(s scenario, dir string, proxy, to, uas netip.AddrPort) (outcome, error) {
+func (r *runner) place(s scenario, dir string, from, to party) (outcome, error) {
 	var out outcome
 	within := 60 * time.Second
 	if s.load {
@@ -211,17 +247,21 @@ func (r *runner) place(s scenario, dir string, proxy, to, uas netip.AddrPort) (o
 	start := time.Now()
 	var called *sipp
 	if s.called == "" {
-		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(uas))
+		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(to.at))
 		if err != nil {
 			return out, err
 		}
 		defer c.Close()
 	} else {
+		contact := to.contact
+		if contact == "" {
+			contact = to.at.String()
+		}
 		var err error
-		if called, err = startSIPp(dir, s.called, within, "-i", uas.Addr().String(), "-p", strconv.Itoa(int(uas.Port())), "-m", strconv.Itoa(s.calls)); err != nil {
+		if called, err = startSIPp(dir, s.called, within, "-t", to.mode(), "-i", to.at.Addr().String(), "-p", strconv.Itoa(int(to.at.Port())), "-m", strconv.Itoa(s.calls), "-key", "contact", contact); err != nil {
 			return out, err
 		}
-		if err := called.bound(uas); err != nil {
+		if err := called.bound(to.at, to.tcp); err != nil {
 			return out, err
 		}
 	}
@@ -229,8 +269,12 @@ func (r *runner) place(s scenario, dir string, proxy, to, uas netip.AddrPort) (o
 	if err != nil {
 		return out, err
 	}
-	caller, err := startSIPp(dir, s.caller, within, "-i", uac.Addr().String(), "-p", strconv.Itoa(int(uac.Port())), "-m", strconv.Itoa(s.calls), "-r", strconv.Itoa(s.rate),
-		"-l", strconv.Itoa(s.calls), "-s", "+493012345", "-key", "target", proxy.String(), "-d", strconv.FormatInt(max(s.pause.Milliseconds(), 100), 10), to.String())
+	contact := from.contact
+	if contact == "" {
+		contact = uac.String()
+	}
+	caller, err := startSIPp(dir, s.caller, within, "-t", from.mode(), "-i", uac.Addr().String(), "-p", strconv.Itoa(int(uac.Port())), "-m", strconv.Itoa(s.calls), "-r", strconv.Itoa(s.rate),
+		"-l", strconv.Itoa(s.calls), "-s", "+493012345", "-key", "target", from.target.String(), "-key", "contact", contact, "-d", strconv.FormatInt(max(s.pause.Milliseconds(), 100), 10), from.at.String())
 	if err != nil {
 		if called != nil {
 			called.kill()
@@ -282,7 +326,7 @@ func startSIPp(dir, file string, within time.Duration, args ...string) (*sipp, e
 		return nil, err
 	}
 	args = append([]string{
-		"-sf", "scenario.xml", "-nostdin", "-t", "u1", "-buff_size", "4194304", "-trace_err", "-error_file", "errors.log", "-trace_stat", "-stf", "stat.csv", "-fd", "1",
+		"-sf", "scenario.xml", "-nostdin", "-buff_size", "4194304", "-trace_err", "-error_file", "errors.log", "-trace_stat", "-stf", "stat.csv", "-fd", "1",
 		"-timeout", strconv.Itoa(int(within.Seconds())), "-timeout_error",
 		// An unexpected message is a failed call and nothing else: SIPp must not tidy up after us.
 		"-default_behaviors", "none",
@@ -307,14 +351,14 @@ func startSIPp(dir, file string, within time.Duration, args ...string) (*sipp, e
 }
 
 // bound waits until the called party's socket is there.
-func (p *sipp) bound(at netip.AddrPort) error {
+func (p *sipp) bound(at netip.AddrPort, tcp bool) error {
 	for range 100 {
 		select {
 		case <-p.exited:
 			return fmt.Errorf("%s ended at once:\n%s", p.name, p.errors())
 		default:
 		}
-		if rig.Bound(at) {
+		if tcp && rig.Listening(at) || !tcp && rig.Bound(at) {
 			return nil
 		}
 		time.Sleep(20 * time.Millisecond)
