@@ -25,10 +25,24 @@ func TestMain(m *testing.M) {
 		os.Exit(child(task))
 	}
 	goleak.VerifyTestMain(m,
+		goleak.Cleanup(func(code int) {
+			if dir != "" {
+				os.RemoveAll(dir)
+			}
+			os.Exit(code)
+		}),
 		// gnet's worker pool is made when the package is loaded, and its workers stay for ten seconds.
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"),
 		goleak.IgnoreTopFunction("github.com/panjf2000/ants/v2.(*goWorker).run.func1"))
+}
+
+// dir has the certificates of all tests.
+var dir string
+
+func tempDir() (_ string, err error) {
+	dir, err = os.MkdirTemp("", "stream")
+	return dir, err
 }
 
 // patience bounds every wait for something that must come. It is no measure of speed.

@@ -202,3 +202,21 @@ func (l *loop) sendDatagram(to *transport.Flow, b []byte) transport.Status {
 	}
 	return transport.Queued
 }
+
+// farewell ends the layers of c politely, if nothing waits before that. Nothing depends on its arrival. It may close c.
+func (l *loop) farewell(c *connection) {
+	if isWeb(c.flow.Proto) && c.web.Established() && c.out == 0 {
+		l.frame = wslayer.AppendClose(l.frame[:0], goingAway, "")
+		if l.writePlain(c, l.frame) != 0 {
+			return
+		}
+	}
+	if c.tls != nil {
+		established := c.tls.Established()
+		if c.tls.Shut(); established && c.out == 0 {
+			l.flushTLS(c)
+		}
+	}
+}
+
+const goingAway = 1001 // RFC 6455 section 7.4.1

@@ -183,15 +183,3 @@ func (l *loop) flushTLS(c *connection) bool {
 	}
 	return true
 }
-
-// farewell says close_notify, as a courtesy: nothing depends on its arrival.
-func (l *loop) farewell(c *connection) {
-	if c.tls == nil {
-		return
-	}
-	established := c.tls.Established()
-	c.tls.Shut()
-	if established && c.out == 0 {
-		l.flushTLS(c)
-	}
-}
