@@ -15,33 +15,49 @@ const (
 	branchOverTCP                                // it goes over TCP for its size alone
 )
 
+// flowNeed is how much a side depends on the flow that it came by.
+type flowNeed uint8
+
+const (
+	flowFree    flowNeed = iota // it is reached by its address
+	flowBetter                  // its address will hardly do; it is tried when the flow is gone
+	flowNeeded                  // there is no other way
+)
+
+// flowElseAddress is the flag of a route token for flowBetter.
+const flowElseAddress = 1
+
 // needsFlow tells whether what is behind f, where m came from, can be reached by f alone:
 //
 //   - WebSocket clients, to which nobody can connect;
 //   - clients that ask for it: "the edge proxy can use the presence of the 'ob' URI parameter in the UAC's Contact URI (or
 //     topmost Route header field) to determine if the edge proxy needs to assist in mid-dialog request routing" (RFC 5626
 //     section 5.3.2);
-//   - clients on a connection that they did not make from the address that they are at by their own word: a NAT is between;
+//   - clients on a connection that they did not make from the address that they are at by their own word: a NAT is between, as
+//     far as anyone can say;
 //   - clients on TLS that proved no name, and so could not prove it to us as servers either: "It is RECOMMENDED that the proxy
 //     use the outbound proxy procedures defined in [RFC5626] for supporting UACs that cannot provide a certificate for
 //     establishing a TLS connection" (RFC 5630 section 5.3).
-func (w *Worker) needsFlow(m *parser.Message, b []byte, f *transport.Flow) bool {
+func (w *Worker) needsFlow(m *parser.Message, b []byte, f *transport.Flow) flowNeed {
 	switch {
 	case f.Proto >= transport.WS:
-		return true
+		return flowNeeded
 	case !firstHop(m):
-		return false
+		return flowFree
 	case w.routing.fromFlow:
-		return true
-	case m.Has(parser.HeaderContact) && !m.Contact.URI.Params.Empty() && hasParam(b, m.Contact.URI.Params, "ob"):
-		return f.Proto != transport.UDP || w.symmetric(m)
+		return flowNeeded
+	case m.Has(parser.HeaderContact) && !m.Contact.URI.Params.Empty() && hasParam(b, m.Contact.URI.Params, "ob") &&
+		(f.Proto != transport.UDP || w.symmetric(m)):
+		return flowNeeded
+	case f.Proto != transport.UDP && w.unreachableBack(m, b, f):
+		return flowBetter
 	}
-	return f.Proto != transport.UDP && w.unreachableBack(m, b, f)
+	return flowFree
 }
 
 // unreachableBack tells whether we could not connect to the sender of m, which came by f itself.
 func (w *Worker) unreachableBack(m *parser.Message, b []byte, f *transport.Flow) bool {
-	return behindNAT(m, b, f) || f.Proto == transport.TLS && (w.cfg.Peer == nil || w.cfg.Peer(f.Conn, f.Loop, f.Gen) == 0)
+	return behindNAT(m, b, f) || f.Proto == transport.TLS && w.cfg.Peer(f.Conn, f.Loop, f.Gen) == 0
 }
 
 // firstHop tells whether m comes from its UAC itself: "The edge proxy can determine if it is the first hop by examining the
@@ -87,6 +103,7 @@ func (w *Worker) readToken(m *parser.Message, b []byte, u *parser.URI, from *tra
 			// "If the flow token has been tampered with, the proxy SHOULD send a 403 (Forbidden) response." RFC 5626 section 5.3.1
 			return false, fault{status: statusForbidden}
 		}
+		r.elseAddress = false
 		return true, w.setFlow(&flow, from)
 	}
 	if m.To.Tag.Empty() || r.inDialog && !txn.RouteTokenHasFlow(token) {
@@ -98,6 +115,7 @@ func (w *Worker) readToken(m *parser.Message, b []byte, u *parser.URI, from *tra
 	}
 	r.inDialog = true
 	if ref.Flow.Proto != 0 {
+		r.elseAddress = ref.Flags&flowElseAddress != 0
 		return true, w.setFlow(&ref.Flow, from)
 	}
 	return true, fault{}
@@ -113,12 +131,26 @@ func (w *Worker) setFlow(f, from *transport.Flow) fault {
 		return fault{}
 	}
 	if int(f.Listener) >= len(w.core.listeners) || w.core.listeners[f.Listener].proto != f.Proto {
+		if r.elseAddress {
+			return fault{}
+		}
 		// An earlier process had that listener. "If the flow no longer exists, the proxy SHOULD send a 430 (Flow Failed) response to
 		// the request." Section 5.3.1
 		return fault{status: statusFlowFailed}
 	}
 	r.flow = *f
 	return fault{}
+}
+
+// leaveFlow tells whether a request that the transport did not take, because its flow is gone, may go where its Route or
+// Request-URI says instead, and sees to it that it does.
+func (w *Worker) leaveFlow() bool {
+	r := &w.routing
+	if w.sent != transport.Gone || w.forwarded&branchByFlow == 0 || !r.elseAddress {
+		return false
+	}
+	r.flow.Proto = 0
+	return true
 }
 
 // unsent is the fault for a request that the transport did not take.

@@ -90,6 +90,9 @@ func (w *Worker) forward(m *parser.Message, b []byte, t *target, from *transport
 	e.Begin()
 	e.Text = w.core.appendVia(e.Text, &to)
 	e.Text = w.appendBranch(e.Text, m, b)
+	if to.Proto == transport.TLS && w.cfg.Alias != nil {
+		e.Text = append(e.Text, ";alias"...) // RFC 5923 section 8.1
+	}
 	e.Text = append(e.Text, "\r\n"...)
 	sips := uri.SchemeIs == parser.SchemeSIPS && !upgrade || next.SchemeIs == parser.SchemeSIPS && next != &uri
 	if m.Method == parser.MethodRegister {

@@ -84,6 +84,7 @@ type edge struct {
 	only      bool       // no UDP listener at addr
 	sentBy    string     // advertised
 	conns     []*conn    // by slot
+	aliases   map[netip.AddrPort]*conn
 	stateless bool
 	mtuSwitch bool
 	loops     []*fakeLoop
@@ -175,7 +176,7 @@ func (n *network) setUp(start func(*edge, []setting) error) error {
 		if wellKnown[name] == "" {
 			return fmt.Errorf("no address for %s", name)
 		}
-		e := &edge{n: n, name: name, addr: netip.MustParseAddrPort(wellKnown[name]), sent: map[string][][]byte{}, failed: map[string]bool{},
+		e := &edge{n: n, name: name, addr: netip.MustParseAddrPort(wellKnown[name]), sent: map[string][][]byte{}, failed: map[string]bool{}, aliases: map[netip.AddrPort]*conn{},
 			branches: map[string]*message{}, mapped: map[string]string{}, blocked: map[string]bool{}}
 		n.edges[name] = e
 		if err := start(e, settings); err != nil {

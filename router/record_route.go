@@ -16,21 +16,33 @@ func (w *Worker) appendRecordRoute(m *parser.Message, b []byte, t *target, from,
 		return
 	}
 	fromFlow := w.needsFlow(m, b, from)
-	toFlow := to.Gen != 0 || w.forwarded&branchByFlow != 0
-	if !w.records(t, from, to, sips, fromFlow || toFlow) {
+	toFlow := w.givenFlow(to)
+	flows := fromFlow != flowFree || toFlow != flowFree
+	if !w.records(t, from, to, sips, flows) {
 		return
 	}
-	double := fromFlow || toFlow || from.Listener != to.Listener
-	if sips && !isSecure(from.Proto) && !fromFlow {
+	double := flows || from.Listener != to.Listener
+	if sips && !isSecure(from.Proto) && fromFlow == flowFree {
 		// "If the Request-URI contains a SIPS URI [...], the URI placed into the Record-Route header field MUST be a SIPS URI": so the
 		// side of from is to come back over TLS, although it did not come so.
 		from = to
-		double = toFlow
+		double = toFlow != flowFree
 	}
 	w.appendOwnRoute(m, b, to, sips, double, toFlow)
 	if double {
 		w.appendOwnRoute(m, b, from, sips, double, fromFlow)
 	}
+}
+
+// givenFlow tells whether a request that leaves by to does so on a flow that somebody has named.
+func (w *Worker) givenFlow(to *transport.Flow) flowNeed {
+	switch {
+	case w.forwarded&branchByFlow != 0 && w.routing.elseAddress:
+		return flowBetter
+	case w.forwarded&branchByFlow != 0, to.Gen != 0:
+		return flowNeeded
+	}
+	return flowFree
 }
 
 // mayRecord tells the methods that may belong to a dialog. Methods that can neither create a dialog nor refresh one for an
@@ -61,16 +73,19 @@ func (w *Worker) records(t *target, from, to *transport.Flow, sips, flow bool) b
 	return flow || from.Listener != to.Listener || sips != isSecure(from.Proto)
 }
 
-// appendOwnRoute appends one Record-Route line with a URI by which the side of f reaches us. byFlow says that this side can be
-// reached by f alone.
-func (w *Worker) appendOwnRoute(m *parser.Message, b []byte, f *transport.Flow, sips, double, byFlow bool) {
+// appendOwnRoute appends one Record-Route line with a URI by which the side of f reaches us. need says how much that side
+// depends on f.
+func (w *Worker) appendOwnRoute(m *parser.Message, b []byte, f *transport.Flow, sips, double bool, need flowNeed) {
 	e := &w.edits
 	e.Text = append(e.Text, "Record-Route: <"...)
 	e.Text = w.core.appendOwnURI(e.Text, f, sips, double)
 	e.Text = append(e.Text, ";"+tokenParam+"="...)
 	var ref txn.RouteRef
-	if byFlow {
+	if need != flowFree {
 		ref.Flow = *f
+	}
+	if need == flowBetter {
+		ref.Flags = flowElseAddress
 	}
 	e.Text = w.keys.AppendRouteToken(e.Text, m.CallID.In(b), m.From.Tag.In(b), ref)
 	e.Text = append(e.Text, ">\r\n"...)

@@ -326,6 +326,9 @@ func (w *Worker) branchOut(c *txn.ResponseContext, from *transport.Flow, source 
 	w.n.RequestsOut++
 	if !w.send(&to, w.edits.AppendTo(w.loop.Buffer(), b, int(m.Len))) {
 		w.local.DropBranch(c, br)
+		if w.leaveFlow() {
+			return w.branchOut(c, from, source, m, b, t, breadth)
+		}
 		return w.unsent()
 	}
 	br.Main.Start(kind, to.Proto.Reliable(), w.now, w.timers)

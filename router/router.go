@@ -81,7 +81,10 @@ type Config struct {
 	UDPMTUSwitch bool
 	// Peer is the number of the name that the peer of a TLS connection has proven, 0 for none; nil: nobody proves names. It
 	// is called on the packet path from any loop.
-	Peer   func(conn uint32, loop uint8, gen uint32) uint32
+	Peer func(conn uint32, loop uint8, gen uint32) uint32
+	// Alias is told that the peer of a TLS connection, which has proven a name, lets it be used for requests to that port of
+	// its as well (RFC 5923), once for a connection; nil: connections are not reused so. It is called on the packet path.
+	Alias  func(f transport.Flow, port uint16)
 	Timers txn.Timers
 	// DecisionTimeout bounds a suspended decision; its answer is then 504. 0: 5 s.
 	DecisionTimeout time.Duration
@@ -124,6 +127,9 @@ func New(cfg Config, store *txn.Store, keys *txn.Keys) (*Core, error) {
 	}
 	if cfg.DecisionTimeout == 0 {
 		cfg.DecisionTimeout = defaultDecisionTimeout
+	}
+	if cfg.Peer == nil {
+		cfg.Peer = func(uint32, uint8, uint32) uint32 { return 0 }
 	}
 	c := &Core{cfg: cfg, store: store, keys: keys}
 	c.rules.addDefault()

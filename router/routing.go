@@ -10,12 +10,13 @@ import (
 // routing is what RFC 3261 section 16.4 makes of the request in hand. Nothing is changed in the
 // request yet; forward turns this into edits.
 type routing struct {
-	uri      parser.URI // the Request-URI to route by: offsets into the request, or into text
-	text     []byte     // replaces the Request-URI when replaced is set
-	replaced bool
-	inDialog bool           // proven by our own Record-Route token
-	fromFlow bool           // a token names the flow that the request came by
-	flow     transport.Flow // by which it has to go on, as a token says; no Proto: there is none
+	uri         parser.URI // the Request-URI to route by: offsets into the request, or into text
+	text        []byte     // replaces the Request-URI when replaced is set
+	replaced    bool
+	inDialog    bool           // proven by our own Record-Route token
+	fromFlow    bool           // a token names the flow that the request came by
+	flow        transport.Flow // by which it has to go on, as a token says; no Proto: there is none
+	elseAddress bool           // and if that is gone, where it says itself
 
 	values [maxRouteValues]routeValue
 	n      int // Route values received

@@ -61,6 +61,9 @@ func (w *Worker) passOn(from *transport.Flow, m *parser.Message, b []byte) fault
 	}
 	w.n.RequestsOut++
 	if !w.send(&to, w.edits.AppendTo(w.loop.Buffer(), b, int(m.Len))) && w.sent == transport.Gone {
+		if w.leaveFlow() {
+			return w.passOn(from, m, b)
+		}
 		return w.unsent()
 	}
 	return f

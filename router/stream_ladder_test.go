@@ -162,6 +162,9 @@ func (e *edge) connTo(to transport.Flow) (c *conn, why transport.Failure, after 
 			return c, 0, 0
 		}
 	}
+	if c := e.aliases[remote]; c != nil && c.proto == to.Proto && c.state != closed {
+		return c, 0, 0
+	}
 	if to.Proto >= transport.WS {
 		return nil, transport.Closed, 0
 	}
@@ -192,6 +195,15 @@ func (e *edge) peer(slot uint32, _ uint8, gen uint32) uint32 {
 		return 1
 	}
 	return 0
+}
+
+// alias is what a stream engine does with RFC 5923.
+func (e *edge) alias(f transport.Flow, port uint16) {
+	at := f.Remote.AddrPort()
+	if at = netip.AddrPortFrom(at.Addr(), port); e.aliases[at] != nil && e.aliases[at].state == open && e.n.err == nil {
+		e.n.err = fmt.Errorf("%s: the alias %s was told of twice", e.name, at)
+	}
+	e.aliases[at] = e.conns[f.Conn]
 }
 
 // refused notes that nobody will see b.

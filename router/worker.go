@@ -39,6 +39,7 @@ type Worker struct {
 	forwarded txn.BranchFlags  // what the branch that forward has made has to remember
 	sent      transport.Status // what became of the last send
 	tagPort   bool             // patchVia notes the source port whether or not it is asked for
+	aliases   [64]aliased      // by connection; see alias
 
 	shed shedding
 
@@ -70,6 +71,9 @@ func (w *Worker) Receive(from transport.Flow, b []byte, now transport.Instant) {
 		w.n.Malformed++
 	case m.Request:
 		w.n.RequestsIn++
+		if from.Proto == transport.TLS && w.cfg.Alias != nil {
+			w.alias(&from, m, b)
+		}
 		w.request(&from, m, b)
 	default:
 		w.n.ResponsesIn++
