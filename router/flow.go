@@ -19,9 +19,9 @@ const (
 type flowNeed uint8
 
 const (
-	flowFree    flowNeed = iota // it is reached by its address
-	flowBetter                  // its address will hardly do; it is tried when the flow is gone
-	flowNeeded                  // there is no other way
+	flowFree   flowNeed = iota // it is reached by its address
+	flowBetter                 // its address will hardly do; it is tried when the flow is gone
+	flowNeeded                 // there is no other way
 )
 
 // flowElseAddress is the flag of a route token for flowBetter.

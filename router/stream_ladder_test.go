@@ -200,7 +200,7 @@ func (e *edge) peer(slot uint32, _ uint8, gen uint32) uint32 {
 // alias is what a stream engine does with RFC 5923.
 func (e *edge) alias(f transport.Flow, port uint16) {
 	at := f.Remote.AddrPort()
-	if at = netip.AddrPortFrom(at.Addr(), port); e.aliases[at] != nil && e.aliases[at].state == open && e.n.err == nil {
+	if at = netip.AddrPortFrom(at.Addr(), port); e.aliases[at] != nil && e.aliases[at].state == open && len(e.loops) == 1 && e.n.err == nil {
 		e.n.err = fmt.Errorf("%s: the alias %s was told of twice", e.name, at)
 	}
 	e.aliases[at] = e.conns[f.Conn]
