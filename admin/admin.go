@@ -1,7 +1,7 @@
 // Package admin shows people and programs what the process is doing, over HTTP.
 //
 // Enters: HTTP requests on a unix socket or a loopback address; counters of the other rooms.
-// Leaves: /metrics in the Prometheus format, /healthz.
+// Leaves: /metrics in the Prometheus format, /healthz; /gateways, where members are taken out and put back.
 // Never:  runs on an event loop, makes one wait, holds a lock that a loop wants.
 package admin
 
@@ -22,6 +22,7 @@ import (
 // Service answers requests on its own goroutines.
 type Service struct {
 	server   http.Server
+	mux      *http.ServeMux
 	draining atomic.Bool
 }
 
@@ -37,8 +38,8 @@ func New(problem func(message string), sources ...prometheus.Collector) (*Servic
 			return nil, fmt.Errorf("admin: %w", err)
 		}
 	}
-	s := &Service{}
 	mux := http.NewServeMux()
+	s := &Service{mux: mux}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog:            lineLog(problem),
 		MaxRequestsInFlight: maxScrapes,
@@ -100,6 +101,7 @@ const (
 	maxConns       = 64
 	maxScrapes     = 4
 	maxHeaderBytes = 16 << 10
+	maxBody        = 4 << 10
 	headerTimeout  = 5 * time.Second
 	answerTimeout  = 10 * time.Second
 	idleTimeout    = time.Minute

@@ -49,12 +49,23 @@ const (
 	gauge   = prometheus.GaugeValue
 )
 
-// Loops shows what each event loop of e receives and sends, so that one can see how evenly they share.
-func Loops(e transport.Engine) prometheus.Collector {
+// LoopSource is an engine with event loops; every engine is one.
+type LoopSource interface {
+	Loops() int
+	Stats(loop int) transport.LoopStats
+}
+
+// Loops shows what each event loop receives and sends, so that one can see how evenly they share. The loops of the second
+// engine are numbered after those of the first.
+func Loops(engines ...LoopSource) prometheus.Collector {
 	return newTable(loopMetrics, []string{"loop"}, func(show func(*transport.LoopStats, ...string)) {
-		for i := range e.Loops() {
-			s := e.Stats(i)
-			show(&s, strconv.Itoa(i))
+		n := 0
+		for _, e := range engines {
+			for i := range e.Loops() {
+				s := e.Stats(i)
+				show(&s, strconv.Itoa(n))
+				n++
+			}
 		}
 	})
 }
@@ -62,16 +73,17 @@ func Loops(e transport.Engine) prometheus.Collector {
 type loopStats = transport.LoopStats
 
 var loopMetrics = []metric[loopStats]{
-	{"loop_packets_in_total", "Datagrams received.", counter, func(s *loopStats) uint64 { return s.PacketsIn }},
-	{"loop_packets_out_total", "Datagrams sent.", counter, func(s *loopStats) uint64 { return s.PacketsOut }},
+	{"loop_packets_in_total", "Datagrams, or messages on connections, received.", counter, func(s *loopStats) uint64 { return s.PacketsIn }},
+	{"loop_packets_out_total", "Datagrams, or messages on connections, sent.", counter, func(s *loopStats) uint64 { return s.PacketsOut }},
 	{"loop_bytes_in_total", "Bytes received, without IP and UDP headers.", counter, func(s *loopStats) uint64 { return s.BytesIn }},
 	{"loop_bytes_out_total", "Bytes sent, without IP and UDP headers.", counter, func(s *loopStats) uint64 { return s.BytesOut }},
-	{"loop_batches_total", "Receive calls that brought at least one datagram.", counter, func(s *loopStats) uint64 { return s.Batches }},
+	{"loop_batches_total", "Receive calls that brought something.", counter, func(s *loopStats) uint64 { return s.Batches }},
 	{"loop_waits_total", "Times the loop slept.", counter, func(s *loopStats) uint64 { return s.Waits }},
-	{"loop_send_errors_total", "Datagrams that the kernel refused to send.", counter, func(s *loopStats) uint64 { return s.SendErrors }},
-	{"loop_send_dropped_total", "Datagrams given up because the send buffer stayed full.", counter, func(s *loopStats) uint64 { return s.SendDropped }},
+	{"loop_send_errors_total", "Datagrams and messages that could not be sent.", counter, func(s *loopStats) uint64 { return s.SendErrors }},
+	{"loop_send_dropped_total", "Datagrams and messages given up because a buffer stayed full.", counter, func(s *loopStats) uint64 { return s.SendDropped }},
 	{"loop_icmp_errors_total", "ICMP errors received for datagrams sent.", counter, func(s *loopStats) uint64 { return s.ICMPErrors }},
 	{"loop_panics_total", "Panics while handling a packet; the packet was lost.", counter, func(s *loopStats) uint64 { return s.Panics }},
+	{"loop_receive_dropped_total", "Datagrams lost because a receive buffer was full, as far as seen.", counter, func(s *loopStats) uint64 { return s.ReceiveDropped }},
 }
 
 // Build shows which program this is, as a constant 1 with labels.

@@ -4,6 +4,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sipedge/router"
+	"sipedge/router/resolve"
+	"sipedge/transport/stream"
 	"sipedge/txn"
 )
 
@@ -32,6 +34,7 @@ var routerMetrics = []metric[routerCounters]{
 	{"rejected_hops_total", "Of rejected: 483 Too Many Hops.", counter, func(n *routerCounters) uint64 { return n.TooManyHops }},
 	{"rejected_forbidden_total", "Of rejected: 403 Forbidden.", counter, func(n *routerCounters) uint64 { return n.Refused }},
 	{"rejected_unavailable_total", "Of rejected: 503 Service Unavailable.", counter, func(n *routerCounters) uint64 { return n.Unavailable }},
+	{"shed_total", "Requests turned away because there was too much of everything.", counter, func(n *routerCounters) uint64 { return n.Shed }},
 	{"store_full_total", "New transactions refused because a table or store was full.", counter, func(n *routerCounters) uint64 { return n.StoreFull }},
 	{"branch_timeouts_total", "Branches that ended by Timer B, C or F.", counter, func(n *routerCounters) uint64 { return n.Timeouts }},
 	{"branch_transport_errors_total", "Branches that ended because the transport failed.", counter, func(n *routerCounters) uint64 { return n.TransportErrors }},
@@ -73,4 +76,70 @@ var storeMetrics = []metric[storeStats]{
 	{"store_timers", "Entries on the timer wheels.", gauge, func(s *storeStats) uint64 { return s.Timers }},
 	{"store_emergencies_total", "Chunks of memory that a loop had to make itself.", counter, func(s *storeStats) uint64 { return s.Emergencies }},
 	{"store_reserved_bytes", "Memory of all slabs, used or free, without the table and the wheels.", gauge, func(s *storeStats) uint64 { return s.ReservedBytes }},
+}
+
+// Streams shows what became of connections.
+func Streams(e *stream.Engine) prometheus.Collector {
+	return newTable(streamMetrics, nil, func(show func(*stream.Counters, ...string)) {
+		n := e.Counters()
+		show(&n)
+	})
+}
+
+type streamCounters = stream.Counters
+
+var streamMetrics = []metric[streamCounters]{
+	{"connections", "Connections open.", gauge, func(n *streamCounters) uint64 { return n.Open }},
+	{"connections_accepted_total", "Connections that peers made.", counter, func(n *streamCounters) uint64 { return n.Accepted }},
+	{"connections_dialed_total", "Connections that we made.", counter, func(n *streamCounters) uint64 { return n.Dialed }},
+	{"connections_dial_failures_total", "Connections that we could not make: refused, timed out, or the certificate proves another name.", counter, func(n *streamCounters) uint64 { return n.DialFailures }},
+	{"connections_refused_total", "Connections closed at once because of --max-connections.", counter, func(n *streamCounters) uint64 { return n.RefusedTotal }},
+	{"connections_refused_address_total", "Connections closed at once because of --max-connections-per-address.", counter, func(n *streamCounters) uint64 { return n.RefusedAddress }},
+	{"tls_handshakes_total", "TLS handshakes that succeeded.", counter, func(n *streamCounters) uint64 { return n.Handshakes }},
+	{"tls_handshake_failures_total", "TLS handshakes that failed.", counter, func(n *streamCounters) uint64 { return n.HandshakeFails }},
+	{"connections_closed_idle_total", "Connections closed because nothing was said for --stream-idle.", counter, func(n *streamCounters) uint64 { return n.ClosedIdle }},
+	{"connections_closed_half_open_total", "Connections closed because no first message, or no handshake, came in time.", counter, func(n *streamCounters) uint64 { return n.ClosedHalfOpen }},
+	{"connections_closed_slow_total", "Connections closed because a message that was begun did not end in time.", counter, func(n *streamCounters) uint64 { return n.ClosedSlow }},
+	{"connections_closed_overflow_total", "Connections closed because the peer did not read.", counter, func(n *streamCounters) uint64 { return n.ClosedOverflow }},
+	{"connections_closed_broken_total", "Connections closed because where the next message starts was not known.", counter, func(n *streamCounters) uint64 { return n.ClosedBroken }},
+	{"connections_closed_pings_total", "Connections closed for a flood of keep-alives.", counter, func(n *streamCounters) uint64 { return n.ClosedPings }},
+	{"stream_stale_total", "Messages for connections that were gone.", counter, func(n *streamCounters) uint64 { return n.Stale }},
+	{"stream_unwritten_total", "Messages that waited in a connection when it closed.", counter, func(n *streamCounters) uint64 { return n.Unwritten }},
+	{"stream_ring_full_total", "Messages that a loop's queue had no room for.", counter, func(n *streamCounters) uint64 { return n.RingFull }},
+	{"stream_failures_lost_total", "Failed messages that nobody could be told of.", counter, func(n *streamCounters) uint64 { return n.FailuresLost }},
+	{"stream_restarts_total", "Restarts of the stream engine after it had ended by itself.", counter, func(n *streamCounters) uint64 { return n.Restarts }},
+}
+
+// Resolver shows how next hops are found in DNS.
+func Resolver(r *resolve.Resolver) prometheus.Collector {
+	return newTable(resolverMetrics, nil, func(show func(*resolve.Counters, ...string)) {
+		n := r.Counters()
+		show(&n)
+	})
+}
+
+type resolverCounters = resolve.Counters
+
+var resolverMetrics = []metric[resolverCounters]{
+	{"dns_hits_total", "Look-ups answered from the cache.", counter, func(n *resolverCounters) uint64 { return n.Hits }},
+	{"dns_misses_total", "Look-ups that had to wait for DNS.", counter, func(n *resolverCounters) uint64 { return n.Misses }},
+	{"dns_stale_total", "Look-ups answered from the cache with what is older than it should be.", counter, func(n *resolverCounters) uint64 { return n.Stale }},
+	{"dns_negative_total", "Look-ups of names that do not exist.", counter, func(n *resolverCounters) uint64 { return n.Negative }},
+	{"dns_failed_total", "Look-ups that nobody could answer.", counter, func(n *resolverCounters) uint64 { return n.Failed }},
+	{"dns_unsupported_total", "Look-ups of places that no listener could send to.", counter, func(n *resolverCounters) uint64 { return n.Unsupported }},
+	{"dns_flights_total", "Places that were looked for in DNS.", counter, func(n *resolverCounters) uint64 { return n.Lookups }},
+	{"dns_refreshes_total", "Of flights: for a place that was known.", counter, func(n *resolverCounters) uint64 { return n.Refreshes }},
+	{"dns_questions_total", "Questions sent to DNS servers, repetitions included.", counter, func(n *resolverCounters) uint64 { return n.Questions }},
+	{"dns_timeouts_total", "Questions that a server did not answer in time.", counter, func(n *resolverCounters) uint64 { return n.Timeouts }},
+	{"dns_server_failures_total", "Answers that are none: SERVFAIL, REFUSED, ICMP errors and the like.", counter, func(n *resolverCounters) uint64 { return n.ServerFailures }},
+	{"dns_truncated_total", "Answers fetched again by TCP.", counter, func(n *resolverCounters) uint64 { return n.Truncated }},
+	{"dns_mismatched_total", "Packets that answer no question of ours.", counter, func(n *resolverCounters) uint64 { return n.Mismatched }},
+	{"dns_dropped_total", "Flights refused because too many waited.", counter, func(n *resolverCounters) uint64 { return n.Dropped }},
+	{"dns_expired_total", "Flights that no worker was free for in time.", counter, func(n *resolverCounters) uint64 { return n.Expired }},
+	{"dns_evictions_total", "Places forgotten for want of room.", counter, func(n *resolverCounters) uint64 { return n.Evictions }},
+	{"dns_downgrades_total", "Domains that ceased to offer TLS.", counter, func(n *resolverCounters) uint64 { return n.Downgrades }},
+	{"dns_names_full_total", "Look-ups that failed because no further TLS name can be numbered.", counter, func(n *resolverCounters) uint64 { return n.NamesFull }},
+	{"dns_panics_total", "Panics while looking for a place.", counter, func(n *resolverCounters) uint64 { return n.Panics }},
+	{"dns_in_flight", "Look-ups under way or waiting.", gauge, func(n *resolverCounters) uint64 { return n.InFlight }},
+	{"dns_cache_entries", "Places in the cache.", gauge, func(n *resolverCounters) uint64 { return n.Entries }},
 }

@@ -7,15 +7,20 @@ import (
 	"testing"
 
 	"sipedge/router"
+	"sipedge/router/resolve"
+	"sipedge/transport/stream"
 	"sipedge/txn"
 )
 
 // Every figure of the rooms is shown, once.
 func TestRoomMetrics(t *testing.T) {
 	counters, stats := fill[router.Counters](5000), fill[txn.Stats](7000)
+	streams, names := fill[stream.Counters](8000), fill[resolve.Counters](9000)
 	s, err := New(func(m string) { t.Error(m) },
 		newTable(routerMetrics, nil, func(show func(*router.Counters, ...string)) { show(&counters) }),
-		newTable(storeMetrics, nil, func(show func(*txn.Stats, ...string)) { show(&stats) }))
+		newTable(storeMetrics, nil, func(show func(*txn.Stats, ...string)) { show(&stats) }),
+		newTable(streamMetrics, nil, func(show func(*stream.Counters, ...string)) { show(&streams) }),
+		newTable(resolverMetrics, nil, func(show func(*resolve.Counters, ...string)) { show(&names) }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,6 +35,8 @@ func TestRoomMetrics(t *testing.T) {
 	}
 	shown(reflect.TypeFor[router.Counters](), 5000)
 	shown(reflect.TypeFor[txn.Stats](), 7000)
+	shown(reflect.TypeFor[stream.Counters](), 8000)
+	shown(reflect.TypeFor[resolve.Counters](), 9000)
 	for _, want := range []string{"# TYPE sipedge_requests_in_total counter\nsipedge_requests_in_total 5000\n", "# TYPE sipedge_store_contexts gauge\nsipedge_store_contexts 7000\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("/metrics lacks %q", want)

@@ -18,7 +18,7 @@ import (
 // Config is what one process runs with. It is complete (defaults are filled in), checked, and
 // frozen: whoever gets it reads it and never writes to it, so it may be shared freely.
 type Config struct {
-	Listeners   []Listener
+	Listeners   []Listener // those for UDP first
 	Domains     []HostPort // --domain; empty: the listen and advertised addresses are ours
 	NextHop     *TargetURI // --next-hop; nil: none
 	Mode        Mode

@@ -119,8 +119,8 @@ var settingCases = map[string]struct {
 	},
 	"ws-origin": {
 		get:   func(c *Config) any { return c.WSOrigins },
-		right: map[string]any{"https://Phone.example.com": []string{"https://phone.example.com"}, "http://localhost:8080": []string{"http://localhost:8080"}},
-		wrong: map[string]string{"*": "no origin", "phone.example.com": "no origin", "https://phone.example.com/": "no origin", "https://": "no origin", "https://a@b.example": "no origin"},
+		right: map[string]any{"https://phone.example.com": []string{"https://phone.example.com"}, "http://localhost:8080": []string{"http://localhost:8080"}, "https://*.example.com": []string{"https://*.example.com"}, "*": []string{"*"}},
+		wrong: map[string]string{"phone.example.com": "no origin", "https://phone.example.com/": "no origin", "https://": "no origin"},
 	},
 	"tls-cert": {
 		get:   func(c *Config) any { return c.TLS.Pairs },

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"sipedge/transport"
 )
 
 // Flags are the command line's values as they were given; Load checks them.
@@ -149,6 +151,8 @@ func (d *draft) complete() {
 	c := &d.cfg
 	d.applyAdvertise()
 	d.completeStreams()
+	// UDP first: the engines number their listeners one after the other.
+	slices.SortStableFunc(c.Listeners, func(a, b Listener) int { return int(min(a.Proto, transport.TCP)) - int(min(b.Proto, transport.TCP)) })
 	if c.DataDir == "" && !d.has("data-dir") {
 		var err error
 		if c.DataDir, err = defaultDataDir(os.Geteuid(), d.env); err != nil {

@@ -97,7 +97,7 @@ var groups = []group{
 		},
 		{
 			name: "ws-origin", arg: "ORIGIN", repeat: true,
-			usage:   "Web site whose pages may open WebSockets (RFC 6455 section 10.2), as scheme, host and port. Default: any.",
+			usage:   "Web site whose pages may open WebSockets (RFC 6455 section 10.2), as scheme, host and port; *. stands for any host below. Default: any.",
 			example: "https://phone.example.com", set: setWSOrigin,
 		},
 		{

@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"sipedge/transport"
+	"sipedge/transport/wslayer"
 )
 
 // setDNS reads HOST[:PORT] of one more DNS server.
@@ -37,16 +37,15 @@ func setDNS(d *draft, s string) error {
 	return nil
 }
 
-// setWSOrigin reads the Origin of RFC 6454 section 6.2: scheme, host and port, nothing behind.
+// setWSOrigin takes one more origin; what one looks like is for those to say who compare them.
 func setWSOrigin(d *draft, s string) error {
-	u, err := url.Parse(s)
-	if err != nil || u.Scheme == "" || u.Host == "" || strings.ToLower(u.Scheme+"://"+u.Host) != strings.ToLower(s) {
-		return errors.New("it is no origin, as in https://phone.example.com or http://localhost:8080, with nothing behind the host and port")
-	}
 	if len(d.cfg.WSOrigins) == maxOrigins {
 		return fmt.Errorf("more than %d origins", maxOrigins)
 	}
-	d.cfg.WSOrigins = append(d.cfg.WSOrigins, strings.ToLower(s))
+	if _, err := wslayer.ParseOrigins([]string{s}); err != nil {
+		return errors.New("it is no origin, as in https://phone.example.com, http://localhost:8080, https://*.example.com or * for any, with nothing behind host and port")
+	}
+	d.cfg.WSOrigins = append(d.cfg.WSOrigins, s)
 	return nil
 }
 

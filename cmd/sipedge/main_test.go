@@ -289,7 +289,7 @@ func TestLogLevel(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	status, text, stderr := once(t, nil, "serve", "--help")
-	if missing := lacks(text, "Usage:", "Examples:", "--listen udp:HOST:PORT", "SIPEDGE_NEXT_HOP", "--timer-c", "185s"); status != 0 || missing != nil || stderr != "" {
+	if missing := lacks(text, "Usage:", "Examples:", "--listen udp|tcp|tls|ws|wss:HOST:PORT", "SIPEDGE_NEXT_HOP", "--timer-c", "185s"); status != 0 || missing != nil || stderr != "" {
 		t.Errorf("status %d, lacks %q, stderr %q", status, missing, stderr)
 	}
 	status, text, _ = once(t, nil)

@@ -51,9 +51,10 @@ const patience = 30 * time.Second
 type edge struct {
 	t        *testing.T
 	cmd      *exec.Cmd
-	dir      string   // its data directory
-	udp      []string // where it listens
-	admin    string   // as --admin takes it
+	dir      string              // its data directory
+	udp      []string            // where it listens
+	at       map[string][]string // the same, by transport
+	admin    string              // as --admin takes it
 	exited   chan struct{}
 	mu       sync.Mutex
 	messages []logLine
@@ -66,7 +67,7 @@ type logLine map[string]any
 // until it serves.
 func startEdge(t *testing.T, env []string, args ...string) *edge {
 	t.Helper()
-	e := &edge{t: t, dir: filepath.Join(t.TempDir(), "state"), exited: make(chan struct{}), arrived: make(chan struct{})}
+	e := &edge{t: t, dir: filepath.Join(t.TempDir(), "state"), exited: make(chan struct{}), arrived: make(chan struct{}), at: map[string][]string{}}
 	environ := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "SIPEDGE_DATA_DIR=" + e.dir, "SIPEDGE_LISTEN=udp:127.0.0.1:0", "SIPEDGE_LOG_FORMAT=json"}
 	e.cmd = exec.Command(binary, append([]string{"serve"}, args...)...)
 	e.cmd.Env = append(environ, env...)
@@ -93,11 +94,16 @@ func startEdge(t *testing.T, env []string, args ...string) *edge {
 	for _, l := range e.lines() {
 		switch l["msg"] {
 		case "listening":
-			e.udp = append(e.udp, l["udp"].(string))
+			for _, proto := range []string{"udp", "tcp", "tls", "ws", "wss"} {
+				if addr, ok := l[proto].(string); ok {
+					e.at[proto] = append(e.at[proto], addr)
+				}
+			}
 		case "admin":
 			e.admin = l["address"].(string)
 		}
 	}
+	e.udp = e.at["udp"]
 	return e
 }
 
@@ -174,6 +180,16 @@ func (e *edge) status() int {
 // get asks the admin service.
 func (e *edge) get(path string) (status int, text string) {
 	e.t.Helper()
+	return e.ask(http.MethodGet, path, "")
+}
+
+func (e *edge) post(path, body string) (status int, text string) {
+	e.t.Helper()
+	return e.ask(http.MethodPost, path, body)
+}
+
+func (e *edge) ask(method, path, body string) (status int, text string) {
+	e.t.Helper()
 	network, address := "tcp", e.admin
 	if p, ok := strings.CutPrefix(e.admin, "unix:"); ok {
 		network, address = "unix", p
@@ -184,7 +200,11 @@ func (e *edge) get(path string) (status int, text string) {
 			return (&net.Dialer{}).DialContext(ctx, network, address)
 		},
 	}}
-	resp, err := c.Get("http://sipedge" + path)
+	req, err := http.NewRequest(method, "http://sipedge"+path, strings.NewReader(body))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	resp, err := c.Do(req)
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -281,6 +301,13 @@ func (p *phone) receive(words ...string) string {
 // answer sends a response to a received request.
 func (p *phone) answer(request, status string) {
 	p.t.Helper()
+	if _, err := p.conn.WriteToUDP([]byte(answerTo(request, status, p.addr())), p.edge); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// answerTo is a response to request by somebody at a contact.
+func answerTo(request, status, contact string) string {
 	text := "SIP/2.0 " + status + "\r\n"
 	for line := range strings.SplitSeq(request, "\r\n") {
 		name, _, _ := strings.Cut(line, ":")
@@ -291,10 +318,7 @@ func (p *phone) answer(request, status string) {
 			text += line + ";tag=bob\r\n"
 		}
 	}
-	text += "Contact: <sip:bob@" + p.addr() + ">\r\nContent-Length: 0\r\n\r\n"
-	if _, err := p.conn.WriteToUDP([]byte(text), p.edge); err != nil {
-		p.t.Fatal(err)
-	}
+	return text + "Contact: <sip:bob@" + contact + ">\r\nContent-Length: 0\r\n\r\n"
 }
 
 // lacks lists the words that text does not have.

@@ -1,25 +1,27 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"os/signal"
 	"runtime"
+	"sync"
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
 	"sipedge/admin"
 	"sipedge/config"
 	"sipedge/router"
+	"sipedge/router/resolve"
 	"sipedge/transport"
 	"sipedge/transport/batch"
-	"sipedge/transport/gnetudp"
 	"sipedge/txn"
 )
 
@@ -37,7 +39,8 @@ func serveCommand(environ []string, stderr io.Writer) *cobra.Command {
 		Use:   "serve",
 		Short: "Run the proxy",
 		Long: `Run the proxy until SIGTERM or SIGINT. It then takes no new work, lets transactions finish within
---drain, and exits 0; a second signal ends it at once.`,
+--drain, and exits 0; a second signal ends it at once. SIGHUP makes it read the policy file and the
+certificates again; what is wrong in them is logged and changes nothing.`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			cfg, err := flags.Load(environ)
@@ -59,6 +62,9 @@ Examples:
         A stateful proxy on 127.0.0.1:5060.
   sipedge serve --listen udp:192.0.2.1:5060 --domain example.com --next-hop sip:192.0.2.10:5060
         What is for example.com goes on to 192.0.2.10.
+  sipedge serve --listen udp:192.0.2.1:5060 --listen tcp:192.0.2.1:5060 --listen tls:192.0.2.1:5061 \\
+          --tls-cert cert.pem --tls-key key.pem --policy policy.yaml
+        Three transports; who may call where is in the policy file. docs/examples has some.
   sipedge serve --listen udp:10.0.0.1:5060 --listen 'udp:[2001:db8::1]:5060' \
           --advertise udp:10.0.0.1:5060=sip.example.com --record-route always
         Two listeners, one of them behind a one-to-one NAT; every later request comes through here.
@@ -90,12 +96,19 @@ func serve(cfg *config.Config, log *zap.Logger) error {
 
 // proxy is what serve has made.
 type proxy struct {
-	engine  transport.Engine
-	store   *txn.Store
-	core    *router.Core
-	service *admin.Service
-	panics  *panicLog
-	ended   chan error // the engine's or the service's end
+	engines
+	store    *txn.Store
+	core     *router.Core
+	resolver *resolve.Resolver
+	policy   *policies
+	service  *admin.Service
+	panics   *panicLog
+	ended    chan error // what the calls cannot go on without has ended
+
+	// What runs beside the loops until stop.
+	ctx    context.Context
+	stop   context.CancelFunc
+	beside sync.WaitGroup
 }
 
 // start opens everything and serves. What fails most often, a port that is taken, comes before what
@@ -115,48 +128,56 @@ func start(cfg *config.Config, log *zap.Logger) (p *proxy, err error) {
 	if err != nil {
 		return nil, err
 	}
+	warn := func(m string) { log.Warn(m) }
 	p = &proxy{panics: newPanicLog(log), ended: make(chan error, 2)}
-	if p.engine, err = openEngine(cfg, log, p.panics); err != nil {
+	p.ctx, p.stop = context.WithCancel(context.Background())
+	if p.engines, err = openEngines(cfg, warn, p.panics); err != nil {
 		return nil, err
 	}
 	ln, err := admin.Listen(cfg.Admin)
 	if err != nil {
-		p.engine.Stop()
+		p.engines.stop()
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			p.engine.Stop()
+			p.stop()
+			p.engines.stop()
 			ln.Close()
+			if p.resolver != nil {
+				p.resolver.Close()
+			}
 		}
 	}()
-	p.store = txn.NewStore(txn.StoreConfig{MaxTransactions: cfg.MaxTransactions, Loops: cfg.Loops})
-	if p.core, err = router.New(routerConfig(cfg, p.engine.Addrs()), p.store, keys); err != nil {
+	p.store = txn.NewStore(txn.StoreConfig{MaxTransactions: cfg.MaxTransactions, Loops: p.loops()})
+	if p.resolver, err = resolve.New(resolve.Config{Servers: dnsServers(cfg.DNS), Names: p.names, Warn: warn}); err != nil {
 		return nil, err
 	}
-	p.service, err = admin.New(func(m string) { log.Warn(m) },
-		admin.Build(programVersion(), runtime.Version()), admin.Loops(p.engine), admin.Router(p.core), admin.Store(p.store))
-	if err != nil {
+	p.policy = newPolicies(cfg, &p.engines, log)
+	if p.core, err = router.New(p.routerConfig(cfg), p.store, keys); err != nil {
 		return nil, err
 	}
-	go func() {
-		err := p.engine.Serve(func(loop int, l transport.Loop) transport.Handler { return p.core.NewWorker(loop, l) })
-		p.ended <- err
-	}()
+	if err = p.policy.load(p.core, cfg.Policy); err != nil {
+		return nil, err
+	}
+	if p.service, err = p.newService(warn); err != nil {
+		return nil, err
+	}
+	p.serveEngines(log)
 	go func() {
 		if err := p.service.Serve(ln); err != nil {
 			// Calls go on without it.
 			log.Error("admin service ended", zap.Error(err))
 		}
 	}()
-
-	for i, addr := range p.engine.Addrs() {
-		fields := []zap.Field{zap.String("udp", addr.String())}
-		if a := cfg.Listeners[i].Advertise; a.Host != "" {
-			fields = append(fields, zap.String("advertise", a.String()))
-		}
-		log.Info("listening", fields...)
+	p.goBeside(func() { p.policy.followSchedules(p.ctx) })
+	hangup := onHangup()
+	p.goBeside(func() { p.followHangup(log, hangup) })
+	if p.tls != nil {
+		p.goBeside(func() { p.tls.Watch(p.ctx) })
 	}
+
+	p.logListeners(cfg, log)
 	a := cfg.Admin
 	hint := fmt.Sprintf("curl --unix-socket %s http://sipedge/metrics", a.UnixPath)
 	if a.UnixPath == "" {
@@ -165,60 +186,59 @@ func start(cfg *config.Config, log *zap.Logger) (p *proxy, err error) {
 	}
 	log.Info("admin", zap.String("address", a.String()), zap.String("try", hint))
 	log.Info("serving", zap.String("version", programVersion()), zap.String("mode", string(cfg.Mode)), zap.String("udp-io", string(cfg.UDPIO)),
-		zap.Int("loops", cfg.Loops), zap.String("data-dir", cfg.DataDir), zap.Int("pid", os.Getpid()))
+		zap.Int("loops", cfg.Loops), zap.Int("stream-loops", cfg.StreamLoops), zap.String("policy", cfg.PolicyFile), zap.String("data-dir", cfg.DataDir), zap.Int("pid", os.Getpid()))
 	return p, nil
 }
 
-func openEngine(cfg *config.Config, log *zap.Logger, panics *panicLog) (transport.Engine, error) {
-	tc := transport.Config{
-		Loops:         cfg.Loops,
-		ReceiveBuffer: cfg.UDPReceiveBuffer,
-		Warn:          func(m string) { log.Warn(m) },
-		Panicked:      panics.report,
-	}
-	for _, l := range cfg.Listeners {
-		tc.Listeners = append(tc.Listeners, l.Addr)
-	}
-	if cfg.UDPIO == config.Gnet {
-		return gnetudp.Open(tc)
-	}
-	return batch.Open(tc)
+// goBeside runs f on a goroutine that shutdown waits for; f ends with p.ctx.
+func (p *proxy) goBeside(f func()) {
+	p.beside.Add(1)
+	go func() {
+		defer p.beside.Done()
+		f()
+	}()
 }
 
-func routerConfig(cfg *config.Config, bound []netip.AddrPort) router.Config {
-	rc := router.Config{
-		OpenRelay:  cfg.OpenRelay,
-		ForceRport: cfg.ForceRport,
-		Timers:     txn.Timers{T1: cfg.T1, T2: cfg.T2, T4: cfg.T4, C: cfg.TimerC},
+// serveEngines runs the loops. Without UDP the streams are all there is; otherwise UDP goes on when they end.
+func (p *proxy) serveEngines(log *zap.Logger) {
+	worker := func(loop int, l transport.Loop) transport.Handler { return p.core.NewWorker(loop, l) }
+	if p.udp != nil {
+		go func() {
+			p.ended <- p.udp.Serve(func(loop int, l transport.Loop) transport.Handler {
+				if p.streams != nil {
+					l = transport.Join(l, p.streams)
+				}
+				return worker(loop, l)
+			})
+		}()
 	}
-	switch cfg.Mode {
-	case config.Stateful:
-		rc.Mode = router.Stateful
-	case config.Stateless:
-		rc.Mode = router.Stateless
+	if p.streams != nil {
+		go func() {
+			err := p.streams.Serve(worker)
+			if err != nil {
+				log.Error("the stream engine ended; TCP, TLS and WebSocket are no longer served", zap.Error(err))
+			}
+			if p.udp == nil {
+				p.ended <- err
+			}
+			close(p.streamsEnded)
+		}()
 	}
-	switch cfg.RecordRoute {
-	case config.RecordAuto:
-		rc.RecordRoute = router.RecordAuto
-	case config.RecordAlways:
-		rc.RecordRoute = router.RecordAlways
-	case config.RecordNever:
-		rc.RecordRoute = router.RecordNever
+}
+
+func (p *proxy) newService(warn func(string)) (*admin.Service, error) {
+	sources := []prometheus.Collector{
+		admin.Build(programVersion(), runtime.Version()), admin.Loops(p.loopSources()...), admin.Router(p.core), admin.Store(p.store),
+		admin.Resolver(p.resolver), admin.GatewayMetrics(p.policy.pool),
 	}
-	for _, d := range cfg.Domains {
-		rc.Domains = append(rc.Domains, router.Domain{Host: d.Host, Port: d.Port})
+	if p.streams != nil {
+		sources = append(sources, admin.Streams(p.streams))
 	}
-	ours, _ := net.InterfaceAddrs() // none: as on a machine without addresses
-	for i, l := range cfg.Listeners {
-		rc.Listeners = append(rc.Listeners, router.Listener{
-			Addr: bound[i], Source: sourceFor(bound[i].Addr(), ours),
-			AdvertiseHost: l.Advertise.Host, AdvertisePort: l.Advertise.Port,
-		})
+	s, err := admin.New(warn, sources...)
+	if err == nil {
+		s.Gateways(p.policy.pool)
 	}
-	if cfg.NextHop != nil {
-		rc.NextHop = &router.NextHop{Host: cfg.NextHop.Host, Port: cfg.NextHop.Port}
-	}
-	return rc
+	return s, err
 }
 
 // run waits for the end: a signal, or a failure of the engine.
@@ -239,15 +259,26 @@ func (p *proxy) run(cfg *config.Config, log *zap.Logger, signals <-chan os.Signa
 	p.core.Drain()
 	p.service.Drain()
 	left := p.drain(cfg.Drain)
-	p.engine.Stop()
+	p.stop()
+	p.engines.stop()
+	over := time.After(stopTimeout)
 	select {
 	case err := <-p.ended:
 		if err != nil {
 			return fmt.Errorf("the event loops ended: %w", err)
 		}
-	case <-time.After(stopTimeout):
+	case <-over:
 		return fmt.Errorf("the event loops did not end within %v", stopTimeout)
 	}
+	if p.streams != nil {
+		select {
+		case <-p.streamsEnded:
+		case <-over:
+			return fmt.Errorf("the loops of the streams did not end within %v", stopTimeout)
+		}
+	}
+	p.beside.Wait()
+	p.resolver.Close()
 	p.store.Close()
 	p.service.Close()
 	p.panics.close()

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func writeFile(t *testing.T, file, text string) string {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// sipedge check says what a file means, or everything that is wrong with it.
+func TestCheck(t *testing.T) {
+	examples, err := filepath.Glob("../../docs/examples/*.yaml")
+	if err != nil || len(examples) == 0 {
+		t.Fatal(examples, err)
+	}
+	for _, file := range examples {
+		status, stdout, stderr := once(t, nil, "check", file)
+		if missing := lacks(stdout, "Routes", "Overload"); status != 0 || missing != nil || stderr != "" {
+			t.Errorf("%s: status %d, %q lacks %q; stderr %q", file, status, stdout, missing, stderr)
+		}
+	}
+	status, stdout, stderr := once(t, nil, "check", "../../config/testdata/mistakes.yaml")
+	if missing := lacks(stderr, `mistakes.yaml:1:1: "domain" is no key here; did you mean "domains"?`, "     1 | domain: [example.com]\n       | ^\n", "mistakes.yaml:40:"); status != 1 || missing != nil || stdout != "" {
+		t.Errorf("status %d, %q lacks %q; stdout %q", status, stderr, missing, stdout)
+	}
+	file := writeFile(t, filepath.Join(t.TempDir(), "p.yaml"), "routes:\n- {match: {uri: {ours: true}}, next-hop: 'sip:192.0.2.1:5060'}\n- {match: {source: 10.0.0.1}, next-hop: 'sip:192.0.2.1;transport=tcp'}\n")
+	if status, _, stderr = once(t, nil, "check", file); status != 0 || stderr != "" {
+		t.Errorf("status %d, %s", status, stderr)
+	}
+	status, _, stderr = once(t, nil, "check", file, "--listen=udp:192.0.2.1:5060")
+	if missing := lacks(stderr, "p.yaml:2:", "own listener", "p.yaml:3:", "no --listen tcp"); status != 1 || missing != nil {
+		t.Errorf("status %d, %q lacks %q", status, stderr, missing)
+	}
+	if status, _, stderr = once(t, nil, "check"); status != 2 || !strings.Contains(stderr, "one policy file") {
+		t.Errorf("status %d, %s", status, stderr)
+	}
+	if status, _, stderr = once(t, nil, "check", "/nowhere.yaml"); status != 1 || !strings.Contains(stderr, "/nowhere.yaml") {
+		t.Errorf("status %d, %s", status, stderr)
+	}
+	// serve does not start with it.
+	status, _, stderr = once(t, nil, "serve", "--policy=../../config/testdata/mistakes.yaml", "--t1=fast")
+	if missing := lacks(stderr, "--t1", `mistakes.yaml:1:1: "domain" is no key here`, "\n     1 | domain: [example.com]\n       | ^\n"); status != 2 || missing != nil {
+		t.Errorf("status %d, %q lacks %q", status, stderr, missing)
+	}
+}
+
+func TestSchema(t *testing.T) {
+	status, stdout, stderr := once(t, nil, "schema")
+	var s map[string]any
+	if err := json.Unmarshal([]byte(stdout), &s); status != 0 || stderr != "" || err != nil || s["properties"] == nil {
+		t.Errorf("status %d, %v, %s", status, err, stderr)
+	}
+}
+
+// The policy routes, and SIGHUP puts another one in force; a wrong one changes nothing.
+func TestPolicy(t *testing.T) {
+	bob, carol := newPhone(t, "127.0.0.1:9"), newPhone(t, "127.0.0.1:9")
+	file := filepath.Join(t.TempDir(), "policy.yaml")
+	to := func(p *phone) string {
+		return fmt.Sprintf("domains: [example.com]\nroutes:\n- match: {uri: {host: example.com, user: barred}}\n  reject: {code: 480, reason: Not Today, retry-after: 7s}\n- match: {uri: {ours: true}}\n  next-hop: sip:%s\n", p.addr())
+	}
+	writeFile(t, file, to(bob))
+	e := startEdge(t, nil, "--policy="+file)
+	alice := newPhone(t, e.udp[0])
+	alice.request("INVITE", "sip:someone@example.com", "first")
+	bob.receive("INVITE sip:someone@example.com ")
+	alice.request("INVITE", "sip:barred@example.com", "barred")
+	if r := alice.receive("SIP/2.0 480 "); !strings.HasPrefix(r, "SIP/2.0 480 Not Today\r\n") || !strings.Contains(r, "\r\nRetry-After: 7\r\n") {
+		t.Errorf("%q", r)
+	}
+
+	writeFile(t, file, "routes: nonsense")
+	e.signal(syscall.SIGHUP)
+	if l := e.waitLog("the policy stays as it was; sipedge check FILE shows what is wrong"); l == nil || !strings.Contains(fmt.Sprint(l["error"]), file+":1:9") {
+		t.Errorf("%v", l)
+	}
+	alice.request("INVITE", "sip:someone@example.com", "second")
+	bob.receive("INVITE sip:someone@example.com ")
+
+	writeFile(t, file, to(carol))
+	e.signal(syscall.SIGHUP)
+	e.waitLog("policy in force")
+	alice.request("INVITE", "sip:someone@example.com", "third")
+	carol.receive("INVITE sip:someone@example.com ")
+}
+
+// A gateway that is drained by hand gets no new calls until it is put back.
+func TestGatewayByHand(t *testing.T) {
+	first, second := newPhone(t, "127.0.0.1:9"), newPhone(t, "127.0.0.1:9")
+	file := writeFile(t, filepath.Join(t.TempDir(), "policy.yaml"), fmt.Sprintf(`
+domains: [example.com]
+gateways:
+  pair:
+    members:
+      - {name: first, uri: "sip:%s"}
+      - {name: second, uri: "sip:%s"}
+routes:
+  - match: {uri: {ours: true}}
+    gateway: pair
+`, first.addr(), second.addr()))
+	e := startEdge(t, nil, "--policy="+file)
+	alice := newPhone(t, e.udp[0])
+	call := func(branch string, want *phone) {
+		t.Helper()
+		alice.request("INVITE", "sip:bob@example.com", branch)
+		want.edge = alice.edge
+		want.answer(want.receive("INVITE "), "486 Busy Here")
+		alice.receive("SIP/2.0 486 ")
+	}
+	set := func(state string) {
+		t.Helper()
+		if status, text := e.post("/gateways/pair/first", `{"state": "`+state+`"}`); status != http.StatusNoContent {
+			t.Fatalf("%s: %d %s", state, status, text)
+		}
+	}
+	call("a", first)
+	set("drain")
+	call("b", second)
+	if _, text := e.get("/gateways"); lacks(text, `"state": "drain"`, `"member": "second"`) != nil {
+		t.Error(text)
+	}
+	set("up")
+	call("c", first)
+	if missing := lacks(metrics(e), `sipedge_gateway_4xx_total{group="pair",member="first"} 2`, `sipedge_gateway_up{group="pair",member="first"} 1`); missing != nil {
+		t.Errorf("/metrics lacks %q", missing)
+	}
+}
+
+func metrics(e *edge) string {
+	_, text := e.get("/metrics")
+	return text
+}
