@@ -8,6 +8,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -50,24 +51,24 @@ var kamailioStateless []byte
 //go:embed kamailio-stateful.cfg
 var kamailioStateful []byte
 
-// FreeAddr returns a loopback UDP address that nobody has bound at the moment.
+// FreeAddr returns a loopback address that nobody has bound at the moment, neither for UDP nor for TCP. It is below the ports
+// that the kernel gives to outgoing connections (32768 and up), or one of those could take it before its user does.
 func FreeAddr() (netip.AddrPort, error) {
-	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		return netip.AddrPort{}, err
+	for range 1000 {
+		a := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(10_000+rand.IntN(22_000)))
+		c, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(a))
+		if err != nil {
+			continue
+		}
+		l, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(a))
+		c.Close()
+		if err != nil {
+			continue
+		}
+		l.Close()
+		return a, nil
 	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).AddrPort(), nil
-}
-
-// FreeTCP is FreeAddr for TCP.
-func FreeTCP() (string, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return netip.AddrPort{}, errors.New("rig: no free port between 10000 and 32000")
 }
 
 // StartSipedge starts the binary and returns when it answers OPTIONS.
@@ -76,7 +77,7 @@ func StartSipedge(binary string, o Options) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	admin, err := FreeTCP()
+	admin, err := FreeAddr()
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +98,7 @@ func StartSipedge(binary string, o Options) (*Proxy, error) {
 	}
 	args := []string{
 		"serve", "--listen", "udp:" + addr.String(), "--mode", mode, "--record-route", rr, "--next-hop", next,
-		"--loops", strconv.Itoa(max(o.Workers, 1)), "--data-dir", filepath.Join(dir, "state"), "--admin", admin, "--log-level", "warn",
+		"--loops", strconv.Itoa(max(o.Workers, 1)), "--data-dir", filepath.Join(dir, "state"), "--admin", admin.String(), "--log-level", "warn",
 	}
 	if o.UDPIO != "" {
 		args = append(args, "--udp-io", o.UDPIO)
@@ -108,7 +109,7 @@ func StartSipedge(binary string, o Options) (*Proxy, error) {
 	if o.OpenRelay {
 		args = append(args, "--open-relay")
 	}
-	p := &Proxy{Name: "sipedge", Addr: addr, Admin: admin, dir: dir}
+	p := &Proxy{Name: "sipedge", Addr: addr, Admin: admin.String(), dir: dir}
 	return p, p.start(o.CPUs, binary, append(args, o.Extra...))
 }
 

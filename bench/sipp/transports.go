@@ -5,7 +5,6 @@ package main
 import (
 	"crypto/tls"
 	"fmt"
-	"net/netip"
 	"os"
 	"strings"
 
@@ -51,7 +50,7 @@ func (r *runner) pair(s scenario, mode, in, out string, ca *tlstest.Authority, p
 		return o, err
 	}
 	called := party{tcp: out != "udp"}
-	if called.at, err = freeAddr(called.tcp); err != nil {
+	if called.at, err = rig.FreeAddr(); err != nil {
 		return o, err
 	}
 	called.contact = called.at.String() + ";transport=" + out
@@ -65,11 +64,11 @@ func (r *runner) pair(s scenario, mode, in, out string, ca *tlstest.Authority, p
 		called.contact = fmt.Sprintf("localhost:%d;transport=tls", t.Addr().Port)
 		next = "sip:" + called.contact
 	}
-	tcp, err := freeAddr(true)
+	tcp, err := rig.FreeAddr()
 	if err != nil {
 		return o, err
 	}
-	secure, err := freeAddr(true)
+	secure, err := rig.FreeAddr()
 	if err != nil {
 		return o, err
 	}
@@ -99,15 +98,4 @@ func (r *runner) pair(s scenario, mode, in, out string, ca *tlstest.Authority, p
 		o.trouble = err2.Error()
 	}
 	return o, err
-}
-
-func freeAddr(tcp bool) (netip.AddrPort, error) {
-	if !tcp {
-		return rig.FreeAddr()
-	}
-	s, err := rig.FreeTCP()
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	return netip.ParseAddrPort(s)
 }
