@@ -65,7 +65,7 @@ func (e *edge) checkRequest(to string, by transport.Flow, m *message, b []byte) 
 		case "ACK", "CANCEL":
 			return e.checkHopByHop(branch, m)
 		}
-		return fmt.Errorf("a request of the edge's own making")
+		return e.checkOwn(branch, m)
 	}
 	in := e.received(func(in *message) bool {
 		v := in.values("Via")
@@ -164,6 +164,22 @@ func (e *edge) checkRecordRoute(in, m *message, by transport.Flow) error {
 // overSize tells whether a request leaves over TCP for its size alone.
 func (e *edge) overSize(m *message, by transport.Flow) bool {
 	return e.mtuSwitch && by.Proto == transport.TCP && len(m.bytes()) > 1300
+}
+
+// checkOwn holds a request of the edge's own making to RFC 3261 section 8.1.1: "A valid SIP request formulated by a UAC MUST, at a
+// minimum, contain the following header fields: To, From, CSeq, Call-ID, Max-Forwards, and Via", and From has a tag.
+func (e *edge) checkOwn(branch string, m *message) error {
+	if !e.owns {
+		return fmt.Errorf("a request of the edge's own making")
+	}
+	n, method := m.cseq()
+	switch {
+	case m.get("To") == "", m.tag("From") == "", m.get("Call-ID") == "", m.get("Max-Forwards") != "70", n == 0, method != m.method():
+		return fmt.Errorf("a header field is missing, or odd")
+	case m.has("Record-Route"), m.has("Max-Breadth"):
+		return fmt.Errorf("a header field too many")
+	}
+	return nil
 }
 
 // sameVia tells whether a Via value is that of the sender, received and rport apart.

@@ -62,6 +62,7 @@ type Answer struct {
 	Status   int     // with Reject; with Resolved: which look-up
 	Targets  TargetSet
 
+	own  *own // a request of our own instead, see own_request.go
 	next *Answer
 }
 

@@ -30,14 +30,18 @@ type edgeProxy struct {
 	full     map[uint16]bool
 	outcomes map[uint16]map[router.Event]int
 	names    map[string]*dnsName
+	probed   map[uint64]uint16
 	blocked  map[transport.Addr]transport.Instant
 }
 
 // startRouter makes the router that the settings ask for.
 func startRouter(e *edge, settings []setting) error {
 	p := &edgeProxy{e: e, suspended: map[int]router.Answer{}, ruleText: map[string][]string{}, rules: map[string]router.RuleID{},
-		full: map[uint16]bool{}, outcomes: map[uint16]map[router.Event]int{}, names: map[string]*dnsName{}, blocked: map[transport.Addr]transport.Instant{}}
-	cfg := router.Config{Timers: txn.DefaultTimers(), DecisionTimeout: 5 * time.Second, Peer: e.peer, Alias: e.alias, Admit: p.admit, Outcome: p.outcome}
+		full: map[uint16]bool{}, outcomes: map[uint16]map[router.Event]int{}, names: map[string]*dnsName{}, probed: map[uint64]uint16{}, blocked: map[transport.Addr]transport.Instant{}}
+	cfg := router.Config{
+		Timers: txn.DefaultTimers(), DecisionTimeout: 5 * time.Second, Peer: e.peer, Alias: e.alias,
+		Admit: p.admit, Outcome: p.outcome, Probed: p.probe, OwnAnswered: p.probe,
+	}
 	domains, nextHop := []string{"example.com"}, "bob"
 	store := txn.StoreConfig{MaxTransactions: 1000, Loops: 1}
 	for _, s := range settings {

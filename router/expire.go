@@ -93,7 +93,7 @@ func (w *Worker) expireBranch(c *txn.ResponseContext, br *txn.ClientTransaction)
 // provisional response, the proxy MUST behave as if the transaction received a 408 (Request Timeout) response."
 func (w *Worker) timerC(c *txn.ResponseContext, br *txn.ClientTransaction) {
 	br.TimerC = 0
-	if br.Main.State == txn.Proceeding {
+	if br.Main.Kind == txn.InviteClient && br.Main.State == txn.Proceeding {
 		br.Flags |= branchCancel
 		w.sendCancel(c, br)
 		return
@@ -113,6 +113,10 @@ func (w *Worker) branchEnded(c *txn.ResponseContext, br *txn.ClientTransaction, 
 	br.TimerC = 0
 	c.Pending--
 	c.Breadth += br.Breadth
+	if c.Flags&flagOwn != 0 {
+		w.ownEnded(c, br, 0)
+		return
+	}
 	w.failure(c, br, nil, nil)
 }
 

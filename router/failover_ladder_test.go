@@ -165,13 +165,58 @@ func (p *edgeProxy) outcomesAddUp() error {
 var events = map[string]router.Event{"Started": router.Started, "Provisional": router.Provisional, "Answered": router.Answered,
 	"Unfinished": router.Unfinished, "Silent": router.Silent, "Failed": router.Failed, "Late": router.Late, "Unsent": router.Unsent}
 
-// failoverCounter is "gateway 7 Started" or "blocked b1".
+// own is "probe 7 gw [DURATION]" or "sends 7 METHOD URI [DURATION]".
+func (p *edgeProxy) own(text string) error {
+	p.e.owns = true
+	words := strings.Fields(text)
+	id, err := strconv.ParseUint(words[1], 10, 64)
+	if err != nil {
+		return err
+	}
+	id |= 1 << 40 // all of it must come back
+	var timeout time.Duration
+	if d, err := time.ParseDuration(words[len(words)-1]); err == nil {
+		timeout = scale(d)
+	}
+	var ok bool
+	switch {
+	case words[0] == "sends":
+		text := fmt.Sprintf("%s %s SIP/2.0\r\nMax-Forwards: 70\r\nFrom: <sip:edge@example.com>;tag=1\r\nTo: <%s>;tag=2\r\nCall-ID: own-%d\r\nCSeq: 7 %s\r\nContent-Length: 2\r\n\r\nhi",
+			words[2], words[3], words[3], id, words[2])
+		ok = p.core.Request(router.OwnRequest{ID: id, Text: []byte(text), Next: words[3], Timeout: timeout})
+	case strings.Contains(words[2], ":"):
+		ok = p.core.Probe(router.Probe{ID: id, URI: words[2], Timeout: timeout})
+	default:
+		a, err := p.e.n.actor(words[2])
+		if err != nil {
+			return err
+		}
+		ok = p.core.Probe(router.Probe{ID: id, URI: "sip:" + a.addr.String(), Hop: *a.hop(), Timeout: timeout})
+	}
+	if !ok {
+		return fmt.Errorf("refused")
+	}
+	return nil
+}
+
+func (p *edgeProxy) probe(id uint64, status uint16, now transport.Instant) {
+	if _, twice := p.probed[id]; (twice || now != p.e.n.now) && p.e.n.err == nil {
+		p.e.n.err = fmt.Errorf("a second result of probe %d, or another time", id)
+	}
+	p.probed[id] = status
+}
+
+// failoverCounter is "gateway 7 Started", "blocked b1" or "probe 7".
 func (p *edgeProxy) failoverCounter(name string) (uint64, bool) {
 	words := strings.Fields(name)
 	switch {
 	case len(words) == 3 && words[0] == "gateway" && events[words[2]] != 0:
 		n, _ := strconv.Atoi(words[1])
 		return uint64(p.outcomes[uint16(n)][events[words[2]]]), true
+	case len(words) == 2 && words[0] == "probe":
+		n, _ := strconv.ParseUint(words[1], 10, 64)
+		status, ok := p.probed[n|1<<40]
+		return uint64(status), ok
 	case len(words) == 2 && words[0] == "blocked":
 		a, err := p.e.n.actor(words[1])
 		if err != nil {

@@ -99,9 +99,11 @@ import (
 //	10ms  operator > edge  drain
 //	10ms  operator > edge  fills 7            gateway 7 has no room, until "empties 7"
 //	10ms  dns > edge       NAME = b1, b2      the answer of DNS; also "none" and "failed"
+//	10ms  operator > edge  probe 7 gw 2s      a probe of the edge's own, with its number and timeout; also a URI
+//	10ms  operator > edge  sends 7 BYE URI    another request of its own
 //	10ms  network > edge   blocks bob     from now on the edge's Send to bob finds no room, until "frees bob"
 //	10ms  check                              the lines below it are counters of the router or the store, "gateway 7 Started" and
-//	                                         the like, or "blocked b1", the milliseconds for which it is
+//	                                         the like, "blocked b1", the milliseconds for which it is, or "probe 7", its result
 //
 // # Headers
 //

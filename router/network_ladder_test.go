@@ -98,6 +98,7 @@ type edge struct {
 	blocked  map[string]bool // by name: Send to them finds no room
 	panicky  bool            // the ladder wants panics
 	panics   int
+	owns     bool // it was told to send requests of its own
 }
 
 // proxy is what stands behind an edge besides its handlers.
@@ -107,6 +108,7 @@ type proxy interface {
 	drain()
 	learns(text string) error        // what DNS says
 	setFull(gateway string, is bool) // whether a gateway has room
+	own(text string) error           // a request of the edge's own
 	idle() error                     // nothing is left
 	close()
 }
@@ -616,6 +618,11 @@ func (n *network) perform(l *line, meanwhile bool) {
 		verb, gateway, _ := strings.Cut(l.text, " ")
 		e.proxy.setFull(gateway, verb == "fills")
 		return
+	case l.from == "operator" && isEdge && strings.HasPrefix(l.text, "probe "), l.from == "operator" && isEdge && strings.HasPrefix(l.text, "sends "):
+		if err := e.proxy.own(l.text); err != nil {
+			n.fail(l, err)
+		}
+		return
 	case l.from == "operator" && isEdge && l.text == "drain":
 		e.proxy.drain()
 		return
@@ -837,6 +844,9 @@ func (e *edge) emit(to transport.Flow, by *conn, b []byte) {
 		return
 	}
 	is.text = m.line()
+	if id := m.get("Call-ID"); n.calls[id] == 0 && len(m.values("Via")) == 1 {
+		n.calls[id] = 1 // a request of the edge's own
+	}
 	is.notes.call = n.calls[m.get("Call-ID")]
 	is.notes.again = slices.ContainsFunc(e.sent[dest], func(old []byte) bool { return bytes.Equal(old, b) })
 	if !m.request() {

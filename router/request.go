@@ -14,6 +14,7 @@ const (
 	flagSuspended                       // a decision is awaited
 	flagPatched                         // Request has what patchVia adds already
 	flagResolving                       // a target waits for the name of its next hop
+	flagOwn                             // there is no request from upstream: own_request.go
 )
 
 // request takes in a request that could be read.

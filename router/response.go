@@ -78,7 +78,7 @@ func (w *Worker) branchResponse(c *txn.ResponseContext, index uint8, m *parser.M
 		w.n.Stray++ // "the method parameter in the CSeq header field matches": RFC 3261 section 17.1.3
 		return
 	}
-	if m.Via.LastValue && m.Lines(parser.HeaderVia) == 1 {
+	if c.Flags&flagOwn == 0 && m.Via.LastValue && m.Lines(parser.HeaderVia) == 1 {
 		// Before the machine takes it for the branch's answer: "If no Via header field values remain in the response, the
 		// response was meant for this element and MUST NOT be forwarded." RFC 3261 section 16.7 step 3
 		w.n.Stray++
@@ -107,6 +107,10 @@ func (w *Worker) branchResponse(c *txn.ResponseContext, index uint8, m *parser.M
 		if m.Status == statusUnavailable {
 			w.block(br, m, b)
 		}
+	}
+	if c.Flags&flagOwn != 0 {
+		w.ownEnded(c, br, m.Status)
+		return
 	}
 	if givenUp {
 		w.late(c, br, m, b)

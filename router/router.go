@@ -97,6 +97,10 @@ type Config struct {
 	// must not block, allocate or log.
 	Admit   func(Attempt) bool
 	Outcome func(Outcome)
+	// Probed hears the final status of a Probe, 0 when there was none in time, and OwnAnswered that of other requests of our own.
+	// Called on the loop, as Outcome; nil: nobody asks.
+	Probed      func(id uint64, status uint16, now transport.Instant)
+	OwnAnswered func(id uint64, status uint16, now transport.Instant)
 	// Overload says what is turned away when there is too much.
 	Overload overload.Config
 	// Emergency tells by the Request-URI whether a request is for help: it is let in however much else there is. It is called on
@@ -118,6 +122,7 @@ type Core struct {
 	rules     rules
 	headers   headerTable
 	reach     resolve.Reach
+	turn      atomic.Uint64 // which loop makes the next request of our own
 }
 
 // New checks cfg and prepares all text that does not change from message to message.

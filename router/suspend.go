@@ -28,6 +28,10 @@ func (w *Worker) suspend(c *txn.ResponseContext, from *transport.Flow, m *parser
 // still waits for this very answer.
 func (w *Worker) answered(a *Answer) {
 	defer w.barrier()
+	if a.own != nil {
+		w.ownRequest(a)
+		return
+	}
 	c, outcome := w.local.Claim(a.Ref)
 	if outcome == txn.Gone {
 		w.n.LateAnswers++

@@ -29,6 +29,7 @@ type Worker struct {
 	branch  txn.BranchID   // the branch being forwarded; a zero Ref: statelessly
 	targets TargetSet
 	finder  finder
+	own     uint64               // requests of our own so far
 	claimed *txn.ResponseContext // for the panic barrier
 	reply   transport.Addr       // where the responses to a request that is being relayed go
 	scratch []byte

@@ -57,7 +57,7 @@ type ClientTransaction struct {
 	Edits    Bytes  // what makes the forwarded request out of ResponseContext.Request
 	Response Bytes  // final response held back for the best-response choice
 	next     uint32 // branches.go: 1 + index of the next branch of the context; 0: none
-	Dialog   Ref    // what is kept about the dialog that this branch may make; zero: nothing
+	Dialog   Ref    // what is kept about the dialog that this branch may make; zero: nothing. Of a request of our own: its ID
 	Status   uint16 // final status, 0 until there is one
 	Rule     uint16 // router.RuleID of its target
 	Gateway  uint16 // number of the gateway that its target stands for; 0: none

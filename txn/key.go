@@ -61,7 +61,16 @@ func hasTransactionID(v *parser.Via) bool {
 const (
 	keyCookie = iota + 1
 	keyOld
+	keyOwn
 )
+
+// OwnKey is the key of the context of a request that this proxy makes by itself: nothing that comes in has it. The caller
+// sees to it that no two have the same loop and number.
+func (l *KeyLoop) OwnKey(loop uint32, number uint64) Key {
+	buf := append(l.buf[:8], keyOwn)
+	buf = binary.LittleEndian.AppendUint32(buf, loop)
+	return l.sum(binary.LittleEndian.AppendUint64(buf, number))
+}
 
 // sum hashes buf, whose first eight bytes are left free for the seed.
 func (l *KeyLoop) sum(buf []byte) Key {
