@@ -172,12 +172,13 @@ func (w *Worker) decide(c *txn.ResponseContext, from *transport.Flow, m *parser.
 	w.targets.Reset()
 	w.aside = false
 	if w.cfg.Decide != nil {
-		q := Query{Message: m, Bytes: b, From: *from, InDialog: w.routing.inDialog, Now: w.now, Loop: w.id, Lines: w.lines}
+		q := &w.query
+		*q = Query{Message: m, Bytes: b, From: *from, InDialog: w.routing.inDialog, Now: w.now, Loop: w.id, Lines: w.lines}
 		if c != nil {
 			c.Decision++
 			q.Ref, q.Decision = c.Ref(), c.Decision
 		}
-		switch w.cfg.Decide(&q, &w.targets) {
+		switch w.cfg.Decide(q, &w.targets) {
 		case Forward:
 			if w.targets.n == 0 {
 				return fault{status: statusNotFound}, false

@@ -33,7 +33,8 @@ type Worker struct {
 	claimed *txn.ResponseContext // for the panic barrier
 	reply   transport.Addr       // where the responses to a request that is being relayed go
 	scratch []byte
-	said    said   // of the decision in hand
+	query   Query  // of the decision in hand
+	said    said   // and what it wants in its answer
 	lines   []byte // memory for its lines
 	aside   bool   // and that it wants no state
 

@@ -1,0 +1,243 @@
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"sipedge/router"
+	"sipedge/transport"
+)
+
+// lane is a transport.Loop whose packets stay in memory, and the worker behind it.
+type lane struct {
+	t    testing.TB
+	w    *router.Worker
+	now  transport.Instant
+	buf  []byte
+	sent []packet
+	mute bool // count only
+	n    int
+}
+
+type packet struct {
+	to   string
+	text string
+}
+
+func (l *lane) Buffer() []byte { return l.buf[:0] }
+func (l *lane) Wake()          {}
+func (l *lane) Send(to transport.Flow, b []byte) transport.Status {
+	l.n++
+	if l.mute {
+		return transport.Queued
+	}
+	l.sent = append(l.sent, packet{to.Remote.AddrPort().String(), string(b)})
+	return transport.Queued
+}
+
+// newLane is a proxy with that policy.
+func newLane(t testing.TB, text string) (*lane, *desk) {
+	k := newDesk(t, text)
+	k.core = newCore(t, router.Config{Decide: k.d.Decide, Admit: k.d.Admit, Outcome: k.d.Outcome})
+	k.load(text)
+	l := &lane{t: t, now: k.now, buf: make([]byte, transport.MaxDatagram)}
+	l.w = k.core.NewWorker(0, l)
+	l.w.Busy()
+	return l, k
+}
+
+// receive hands a message to the worker and returns what left.
+func (l *lane) receive(from, msg string) []packet {
+	l.sent = nil
+	l.now = l.now.Add(time.Millisecond)
+	l.w.Receive(transport.Flow{Remote: transport.AddrFrom(netip.MustParseAddrPort(from)), Proto: transport.UDP}, []byte(msg), l.now)
+	l.w.Expire(l.now)
+	l.w.Quiesce()
+	return l.sent
+}
+
+const alice, gw1, gw2 = "198.51.100.1:5060", "192.0.2.1:5060", "192.0.2.2:5060"
+
+// call is an INVITE, or another request of its transaction.
+func call(method, uri, id, extra string) string {
+	return fmt.Sprintf("%s %s SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.1;branch=z9hG4bK%s\r\nMax-Forwards: 70\r\nFrom: <sip:alice@example.com>;tag=1\r\nTo: <sip:bob@example.com>\r\nCall-ID: %[3]s\r\nCSeq: 1 %[1]s\r\n%[4]sContent-Length: 0\r\n\r\n", method, uri, id, extra)
+}
+
+// reply answers a request that left.
+func reply(status, request string) string {
+	head, _, _ := strings.Cut(request, "\r\n")
+	return "SIP/2.0 " + status + "\r\n" + regexp.MustCompile(`(?m)^(Max-Forwards|Max-Breadth|X-.*): .*\r\n`).ReplaceAllString(request[len(head)+2:], "")
+}
+
+func starts(ps []packet) (s []string) {
+	for _, p := range ps {
+		head, _, _ := strings.Cut(p.text, "\r\n")
+		s = append(s, p.to+" "+head)
+	}
+	return
+}
+
+func wants(t testing.TB, got []packet, want ...string) {
+	t.Helper()
+	if s := starts(got); strings.Join(s, "\n") != strings.Join(want, "\n") {
+		t.Fatalf("left:\n  %s\nwant:\n  %s", strings.Join(s, "\n  "), strings.Join(want, "\n  "))
+	}
+}
+
+func header(text, name string) (values []string) {
+	for line := range strings.SplitSeq(text, "\r\n") {
+		if n, v, ok := strings.Cut(line, ": "); ok && strings.EqualFold(n, name) {
+			values = append(values, v)
+		}
+	}
+	return
+}
+
+func TestAnswersLeave(t *testing.T) {
+	l, _ := newLane(t, `
+routes:
+	- {match: {uri: {user: no}}, reject: {code: 480, reason: "Not at home", retry-after: 90s}}
+	- {match: {uri: {user: gone}}, reject: 410}
+	- {match: {uri: {user: moved}}, redirect: {to: ["sip:192.0.2.11", "sip:x@192.0.2.12"]}}
+`)
+	got := l.receive(alice, call("INVITE", "sip:no@example.com", "a", ""))
+	wants(t, got, alice+" SIP/2.0 480 Not at home")
+	if h := header(got[0].text, "Retry-After"); len(h) != 1 || h[0] != "90" {
+		t.Errorf("Retry-After %v", h)
+	}
+	got = l.receive(alice, call("INVITE", "sip:moved@example.com", "b", ""))
+	wants(t, got, alice+" SIP/2.0 302 Moved Temporarily")
+	if h := header(got[0].text, "Contact"); strings.Join(h, " ") != "<sip:moved@192.0.2.11>;q=1.00 <sip:x@192.0.2.12>;q=0.95" {
+		t.Errorf("Contact %v", h)
+	}
+	got = l.receive(alice, call("OPTIONS", "sip:gone@example.com", "c", ""))
+	wants(t, got, alice+" SIP/2.0 410 Gone")
+	if h := header(got[0].text, "Contact"); len(h) != 0 || len(header(got[0].text, "Retry-After")) != 0 {
+		t.Errorf("what an earlier answer said is in this one: %s", got[0].text)
+	}
+	wants(t, l.receive(alice, call("ACK", "sip:no@example.com", "d", "")))
+}
+
+func TestHeaderEditsLeave(t *testing.T) {
+	l, _ := newLane(t, `
+peers: {alice: {addresses: [198.51.100.0/24], headers: {remove: [Subject, X-Private], add: {X-Peer: alice}}}}
+routes:
+	- match: {uri: {user: bob}}
+	  next-hop: "sip:192.0.2.1"
+	  headers: {remove: [p-charging-vector], add: {X-Route: "one; two", User-Agent: edge}}
+`)
+	extra := "s: compact\r\nX-Private: a,\r\n b\r\nSubject: long\r\nx-private: c\r\nX-Kept: d\r\nP-Charging-Vector: e\r\nUser-Agent: phone\r\n"
+	got := l.receive(alice, call("INVITE", "sip:bob@example.com", "a", extra))
+	wants(t, got, alice+" SIP/2.0 100 Trying", gw1+" INVITE sip:bob@example.com SIP/2.0")
+	text := got[1].text
+	for name, want := range map[string]string{
+		"s": "", "Subject": "", "X-Private": "", "P-Charging-Vector": "", "X-Kept": "d", "X-Peer": "alice", "X-Route": "one; two", "User-Agent": "phone edge",
+		"Max-Forwards": "69", "Content-Length": "0", "Call-ID": "a",
+	} {
+		if got := strings.Join(header(text, name), " "); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	if strings.Contains(text, " b\r\n") {
+		t.Errorf("a fold of a header that went is left:\n%s", text)
+	}
+	if !strings.HasSuffix(text, "\r\n\r\n") || strings.Count(text, "\r\n\r\n") != 1 {
+		t.Errorf("not one message:\n%s", text)
+	}
+}
+
+// TestFailoverThroughPolicy: a group in the file is failover on the wire.
+func TestFailoverThroughPolicy(t *testing.T) {
+	l, k := newLane(t, `
+gateways: {g: {members: ["sip:192.0.2.1", "sip:192.0.2.2"], request-uri: gateway, failover: [503]}}
+routes: [{match: {uri: {user: bob}}, gateway: g}]
+`)
+	got := l.receive(alice, call("INVITE", "sip:bob@example.com", "a", ""))
+	wants(t, got, alice+" SIP/2.0 100 Trying", gw1+" INVITE sip:bob@192.0.2.1 SIP/2.0")
+	got = l.receive(gw1, reply("503 Service Unavailable", got[1].text))
+	wants(t, got, gw1+" ACK sip:bob@192.0.2.1 SIP/2.0", gw2+" INVITE sip:bob@192.0.2.2 SIP/2.0")
+	got = l.receive(gw2, reply("486 Busy Here", got[1].text))
+	wants(t, got, gw2+" ACK sip:bob@192.0.2.2 SIP/2.0", alice+" SIP/2.0 486 Busy Here")
+	for i, want := range [][7]uint64{{5: 1}, {4: 1}} {
+		if st := k.pool.Snapshot()[i]; st.Answers != want {
+			t.Errorf("%s: answers %v", st.Name, st.Answers)
+		}
+	}
+}
+
+// TestStatelessRoute: without a context, each copy, ACK and CANCEL goes the same way, and so do the answers.
+func TestStatelessRoute(t *testing.T) {
+	l, k := newLane(t, `
+gateways: {g: {members: ["sip:192.0.2.1", "sip:192.0.2.2"], select: hash, failover: []}}
+routes:
+	- {match: {uri: {user: bob}}, gateway: g, mode: stateless}
+	- {match: {uri: {user: carol}}, next-hop: "sip:192.0.2.1"}
+`)
+	for i := range 20 {
+		id := fmt.Sprint("call", i)
+		invite := call("INVITE", "sip:bob@example.com", id, "")
+		first := l.receive(alice, invite)
+		if len(first) != 1 || !strings.HasPrefix(first[0].to, "192.0.2.") {
+			t.Fatalf("left: %v", starts(first))
+		}
+		for _, again := range []string{invite, call("CANCEL", "sip:bob@example.com", id, ""), call("ACK", "sip:bob@example.com", id, "")} {
+			got := l.receive(alice, again)
+			if len(got) != 1 || got[0].to != first[0].to {
+				t.Fatalf("%s went to %v, and then:\n%v", id, first[0].to, starts(got))
+			}
+			if header(got[0].text, "Via")[0] != header(first[0].text, "Via")[0] {
+				t.Errorf("another branch:\n%s\n%s", first[0].text, got[0].text)
+			}
+		}
+		got := l.receive(first[0].to, reply("486 Busy Here", first[0].text))
+		wants(t, got, alice+" SIP/2.0 486 Busy Here")
+	}
+	if n := k.core.Pending(); n != 0 {
+		t.Errorf("%d transactions are left", n)
+	}
+	got := l.receive(alice, call("INVITE", "sip:carol@example.com", "x", ""))
+	wants(t, got, alice+" SIP/2.0 100 Trying", gw1+" INVITE sip:carol@example.com SIP/2.0")
+}
+
+// TestWorkerAllocates: what a policy adds to the way of a message through the router costs no allocation either.
+func TestWorkerAllocates(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	l, _ := newLane(t, `
+peers: {alice: {addresses: [198.51.100.0/24], headers: {remove: [Subject, X-Private], add: {X-Peer: alice}}}}
+gateways: {g: {members: ["sip:192.0.2.1", "sip:192.0.2.2"], request-uri: gateway, timeout: 2s}}
+routes:
+	- {match: {uri: {user: no}}, reject: {code: 480, reason: "Not at home", retry-after: 90s}}
+	- {match: {uri: {user: moved}}, redirect: {to: ["sip:192.0.2.11", "sip:x@192.0.2.12"]}}
+	- {match: {uri: {user: bob}}, next-hop: "sip:192.0.2.1", mode: stateless, headers: {add: {X-Route: "one; two"}}}
+	- {match: {uri: {user: carol}}, gateway: g, headers: {remove: [User-Agent]}}
+`)
+	from := transport.Flow{Remote: transport.AddrFrom(netip.MustParseAddrPort(alice)), Proto: transport.UDP}
+	l.mute = true
+	for user, want := range map[string]int{"no": 1, "moved": 1, "bob": 1, "carol": 2} {
+		var calls [][]byte
+		for i := range 202 {
+			calls = append(calls, []byte(call("INVITE", "sip:"+user+"@example.com", fmt.Sprint(user, i), "Subject: x\r\nX-Private: y\r\nUser-Agent: z\r\n")))
+		}
+		l.w.Receive(from, calls[0], l.now)
+		i := 1
+		l.n = 0
+		if n := testing.AllocsPerRun(200, func() {
+			l.now = l.now.Add(time.Microsecond)
+			l.w.Receive(from, calls[i], l.now)
+			l.w.Expire(l.now)
+			l.w.Quiesce()
+			i++
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", user, n)
+		}
+		if l.n != 201*want {
+			t.Errorf("%s: %d messages left for 201", user, l.n)
+		}
+	}
+}
