@@ -90,10 +90,14 @@ func (r *run) OnTick() (time.Duration, gnet.Action) {
 	if r.hung.Load() {
 		return never, gnet.None
 	}
-	for range r.engine.loops { // gnet hands them out in turn, one to each loop
-		if err := r.hangDoorbell(); err != nil {
-			log.Errorf("no doorbell: %v", err)
-			return never, gnet.Shutdown
+	// gnet hands them out in turn, one to each loop. Where all loops share a listening socket, connections take turns as well, and a
+	// loop may be met again.
+	for _, l := range r.engine.loops {
+		for l.bell.Load() == nil {
+			if err := r.hangDoorbell(); err != nil {
+				log.Errorf("no doorbell: %v", err)
+				return never, gnet.Shutdown
+			}
 		}
 	}
 	r.hung.Store(true)
@@ -156,6 +160,10 @@ func (r *run) OnOpen(g gnet.Conn) (out []byte, action gnet.Action) {
 	switch of := g.Context().(type) {
 	case net.Conn: // the outer end of the doorbell
 		l := r.loopOf(g.EventLoop())
+		if l.bell.Load() != nil {
+			of.Close()
+			return nil, gnet.Close
+		}
 		g.SetContext(l)
 		l.bell.Store(&of)
 		l.rung.Store(false) // after, so that a call before this turn is answered by it

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -103,7 +104,10 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-func child(string) int {
+func child(task string) int {
+	if at, ok := strings.CutPrefix(task, "hold "); ok {
+		return holdConnections(at)
+	}
 	var expired atomic.Int64
 	handlers := 0
 	cfg := tcp("127.0.0.1:0")

@@ -35,7 +35,7 @@ type place struct {
 }
 
 func newRing(messages, bytes int) *ring {
-	n := 1
+	n := 2 // with one place, written and free for the next would be the same turn
 	for n < min(messages, mostRing) {
 		n *= 2
 	}
