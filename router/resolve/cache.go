@@ -109,7 +109,6 @@ func (c *cache) put(p *place, now transport.Instant) {
 			continue
 		}
 		if old.key == p.key {
-			p.used.Store(old.used.Load())
 			p.regular.Store(old.regular.Load())
 			s.places[i].Store(p)
 			return

@@ -118,6 +118,34 @@ func TestQueueFull(t *testing.T) {
 	}
 }
 
+// TestStuckWorker: when a worker hangs where no deadline reaches it, who waits behind it is called back in time.
+func TestStuckWorker(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "resolv.conf")
+	os.WriteFile(path, []byte("nothing of use"), 0o600)
+	b := newBed(t, Config{Workers: 1, Deadline: 50 * time.Millisecond, ResolvConf: path})
+	for range cap(b.warn) {
+		b.warn <- "the log takes no more"
+	}
+	var called [2]chan struct{}
+	for i := range called {
+		called[i] = make(chan struct{})
+		b.Start(query(fmt.Sprintf("n%d.test:5060", i), only4), func() { close(called[i]) })
+	}
+	<-called[1]
+	select {
+	case <-called[0]:
+		t.Error("the first did not hang")
+	default:
+	}
+	if n := b.Counters().Expired; n != 1 {
+		t.Errorf("%d expired", n)
+	}
+	for len(b.warn) > 0 {
+		<-b.warn
+	}
+	<-called[0]
+}
+
 // TestKnownFirst: places in use are refreshed before names that nobody has called yet are looked up.
 func TestKnownFirst(t *testing.T) {
 	s := newNameserver(t, gateway)
