@@ -55,6 +55,7 @@ type Config struct {
 	Duration time.Duration // how long units are started
 	Units    int           // how many units are started at most; 0: no such bound
 	Pending  int           // Ring: how many calls ring at once
+	Warm     time.Duration // of it: what Result.Sustained leaves out
 	Poisson  bool          // exponential gaps between starts instead of equal ones
 	Seed     uint64
 

@@ -102,6 +102,8 @@ type generator struct {
 	opened        bool // the gate was opened: pending calls are being finished
 	finishAt      int64
 	finishNext    int
+	starting      bool // units are still being started
+	sustained     uint64
 
 	res    Result
 	setup  histogram
@@ -190,12 +192,12 @@ func (g *generator) run() {
 	due := float64(0) // when the next unit starts
 	last := int64(g.Duration)
 	var begun, firstStart, lastStart, busy int64
-	starting := true
+	g.starting = true
 	units := 0
 	for {
 		begun = g.clock()
 		worked := false
-		for n := 0; starting && n < startsPerTurn && float64(g.now) >= due; n++ {
+		for n := 0; g.starting && n < startsPerTurn && float64(g.now) >= due; n++ {
 			if units == 0 {
 				firstStart = g.now
 			}
@@ -210,7 +212,7 @@ func (g *generator) run() {
 				due += gap
 			}
 			if (g.Units > 0 && units >= g.Units) || (g.Mode != Ring && due > float64(last)) {
-				starting = false
+				g.starting = false
 			}
 		}
 		for i, s := range g.uac {
@@ -221,7 +223,7 @@ func (g *generator) run() {
 		}
 		g.wheel.run(g.now, g.look)
 		if g.Mode == Ring {
-			g.finishPending(starting)
+			g.finishPending(g.starting)
 		}
 		for _, s := range g.uac {
 			s.flush()
@@ -229,7 +231,7 @@ func (g *generator) run() {
 		for _, s := range g.uas {
 			s.flush()
 		}
-		if !starting && g.alive == 0 {
+		if !g.starting && g.alive == 0 {
 			break
 		}
 		if worked {
@@ -238,7 +240,7 @@ func (g *generator) run() {
 		}
 		if !g.Spin {
 			until := (g.wheel.tick + 1) * tickNanos
-			if starting {
+			if g.starting {
 				until = min(until, int64(due))
 			}
 			if ns := until - g.now; ns > 0 {
@@ -251,6 +253,9 @@ func (g *generator) run() {
 	g.res.Busy = float64(busy) / float64(max(end, 1))
 	if g.res.Seconds > 0 {
 		g.res.Achieved = float64(g.res.Completed) / g.res.Seconds
+	}
+	if s := float64(lastStart-int64(g.Warm)) / 1e9; s > 0 {
+		g.res.Sustained = float64(g.sustained) / s
 	}
 }
 
@@ -408,6 +413,9 @@ func (g *generator) end(c *call) {
 
 func (g *generator) complete(c *call) {
 	g.res.Completed++
+	if g.starting && g.now >= int64(g.Warm) {
+		g.sustained++
+	}
 	if g.Mode != Options && !c.acked {
 		g.res.AcksMissing++
 	}

@@ -68,6 +68,7 @@ type Result struct {
 	Mode        Mode
 	Rate        float64 // units per second asked for
 	Achieved    float64 // units per second completed, over the time in which units were started
+	Sustained   float64 // units per second completed while units were started, after Config.Warm: not what a backlog brings afterwards
 	Seconds     float64 // from the first start to the last
 	Started     uint64
 	Completed   uint64

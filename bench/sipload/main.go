@@ -43,6 +43,7 @@ func main() {
 	flag.IntVar(&cfg.Pending, "pending", 0, "ring: how many calls ring at once")
 	uniform := flag.Bool("uniform", false, "equal gaps between calls instead of a Poisson process")
 	flag.Uint64Var(&cfg.Seed, "seed", cfg.Seed, "of the Poisson process")
+	flag.DurationVar(&cfg.Warm, "warm", 0, "of the seconds: what the sustained rate leaves out")
 	flag.DurationVar(&cfg.RingTime, "ring", 0, "time from 180 to 200")
 	flag.DurationVar(&cfg.HoldTime, "hold", 0, "time from ACK to BYE")
 	flag.DurationVar(&cfg.T1, "t1", cfg.T1, "RFC 3261 T1")
