@@ -54,9 +54,9 @@ type MemberSpec struct {
 	Calls    int    // at most so many live calls; 0: any number
 	Rate     int    // at most so many new calls per second; 0: any number
 	Burst    int    // of which so many may come at once; 0: one second's worth
-	// What a probe is sent to; this package only hands it on.
-	URI string
-	Hop transport.Hop
+	// What a probe is sent to, and from whom; this package only hands it on.
+	URI, From string
+	Hop       transport.Hop
 }
 
 // Probe says how the members of a group are asked whether they live.

@@ -48,6 +48,7 @@ type settings struct {
 	every    time.Duration // probes; 0: none
 	timeout  time.Duration
 	uri      string
+	from     string
 	hop      transport.Hop
 }
 
@@ -68,7 +69,7 @@ func newSettings(g *GroupSpec, m *MemberSpec) (*settings, error) {
 	s := &settings{
 		calls: int64(m.Calls), up: 1, down: 3, failures: uint8(g.Passive.Failures), hold: 30 * time.Second,
 		alive: g.Probe.Alive, failing: g.Passive.Failing, every: g.Probe.Interval, timeout: min(g.Probe.Interval, 2*time.Second),
-		uri: m.URI, hop: m.Hop,
+		uri: m.URI, from: m.From, hop: m.Hop,
 	}
 	if g.Probe.Up > 0 {
 		s.up = uint8(g.Probe.Up)

@@ -13,6 +13,7 @@ type Probing struct {
 	Number  Number
 	ID      uint32 // to be given back to Probed
 	URI     string
+	From    string
 	Hop     transport.Hop
 	Timeout time.Duration
 }
@@ -101,7 +102,7 @@ func (s *schedule) ask(p *Pool, e *entry, now transport.Instant, probe ProbeFunc
 	m.deadline.Store(int64(now.Add(set.timeout + probeGrace)))
 	m.probe.Store(uint64(id)<<1 | 1)
 	p.probes.Add(1)
-	if !probe(Probing{Number: m.number, ID: id, URI: set.uri, Hop: set.hop, Timeout: set.timeout}) {
+	if !probe(Probing{Number: m.number, ID: id, URI: set.uri, From: set.from, Hop: set.hop, Timeout: set.timeout}) {
 		if m.probe.CompareAndSwap(uint64(id)<<1|1, uint64(id)<<1) {
 			p.probes.Add(-1)
 		}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"sipedge/config"
 	"sipedge/router"
@@ -58,6 +59,11 @@ func (c *compiler) compile(now transport.Instant) error {
 func (c *compiler) pool(now transport.Instant) error {
 	var specs []gateway.GroupSpec
 	for i := range c.p.Gateways {
+		for j := range c.p.Gateways[i].Members {
+			if _, err := newPlace(&c.p.Gateways[i].Members[j].URI); err != nil {
+				return fmt.Errorf("gateway %q: %w", c.p.Gateways[i].Name, err)
+			}
+		}
 		specs = append(specs, groupSpec(&c.p.Gateways[i]))
 	}
 	for i := range c.p.Peers {
@@ -89,10 +95,7 @@ func (c *compiler) pool(now transport.Instant) error {
 		})
 		for j := range g.Members {
 			m := &g.Members[j]
-			at, err := newPlace(&m.URI)
-			if err != nil {
-				return fmt.Errorf("gateway %q: %w", g.Name, err)
-			}
+			at, _ := newPlace(&m.URI)
 			n := c.d.pool.Find(g.Name, m.Name)
 			if more := int(n) + 1 - len(c.s.places); more > 0 {
 				c.s.places = append(c.s.places, make([]*place, more)...)
@@ -127,15 +130,29 @@ func groupSpec(g *config.Group) gateway.GroupSpec {
 	}
 	for i := range g.Members {
 		m := &g.Members[i]
-		place, _ := newPlace(&m.URI)
-		s.Members = append(s.Members, gateway.MemberSpec{
-			Name: m.Name, Priority: m.Priority, Weight: m.Weight, Calls: m.Calls, Rate: m.CallsPerSecond,
-			URI: m.URI.Text, Hop: place.hop,
-		})
+		spec := gateway.MemberSpec{Name: m.Name, Priority: m.Priority, Weight: m.Weight, Calls: m.Calls, Rate: m.CallsPerSecond}
+		if g.Probe != nil {
+			place, _ := newPlace(&m.URI) // checked by pool
+			spec.URI, spec.From, spec.Hop = place.uri(g.Probe.To), g.Probe.From, place.hop
+		}
+		s.Members = append(s.Members, spec)
 	}
 	return s
 }
 
+// uri is the place as a URI, with or without a user.
+func (p *place) uri(user string) string {
+	if user != "" {
+		user += "@"
+	}
+	if p.next == nil {
+		return "sip:" + user + string(p.host)
+	}
+	scheme, rest, _ := strings.Cut(string(p.next), ":")
+	return scheme + ":" + user + rest
+}
+
+// newPlace makes t ready: an address as a hop, a name for RFC 3263.
 func newPlace(t *config.TargetURI) (place, error) {
 	p := place{}
 	proto := t.Transport

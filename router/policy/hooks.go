@@ -1,9 +1,12 @@
 package policy
 
 import (
+	"context"
+
 	"sipedge/parser"
 	"sipedge/router"
 	"sipedge/router/gateway"
+	"sipedge/transport"
 )
 
 // Admit is router.Config.Admit: whether one more call may go to a gateway. Only an INVITE is a call. A counted one takes a
@@ -50,4 +53,17 @@ func (d *Decider) Emergency(uri []byte) bool {
 	var n number
 	n.read(uri, &u, nil)
 	return s.emergency.has(uri, &u, n.dialled.text())
+}
+
+// RunProbes has core ask the gateways whether they are there, as the policy in force says, until ctx ends. It is for one
+// goroutine.
+func (d *Decider) RunProbes(ctx context.Context, core *router.Core, now func() transport.Instant) {
+	d.pool.RunProbes(ctx, now, func(p gateway.Probing) bool {
+		return core.Probe(router.Probe{ID: uint64(p.Number)<<32 | uint64(p.ID), URI: p.URI, From: p.From, Hop: p.Hop, Timeout: p.Timeout})
+	})
+}
+
+// Probed is router.Config.Probed: the result of such a question.
+func (d *Decider) Probed(id uint64, status uint16, now transport.Instant) {
+	d.pool.Probed(gateway.Number(id>>32), uint32(id), int(status), now)
 }

@@ -1,11 +1,14 @@
 package policy
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sipedge/router"
@@ -42,7 +45,7 @@ func (l *lane) Send(to transport.Flow, b []byte) transport.Status {
 // newLane is a proxy with that policy.
 func newLane(t testing.TB, text string) (*lane, *desk) {
 	k := newDesk(t, text)
-	k.core = newCore(t, router.Config{Decide: k.d.Decide, Admit: k.d.Admit, Outcome: k.d.Outcome})
+	k.core = newCore(t, router.Config{Decide: k.d.Decide, Admit: k.d.Admit, Outcome: k.d.Outcome, Probed: k.d.Probed})
 	k.load(text)
 	l := &lane{t: t, now: k.now, buf: make([]byte, transport.MaxDatagram)}
 	l.w = k.core.NewWorker(0, l)
@@ -241,3 +244,67 @@ routes:
 		}
 	}
 }
+
+// TestProbesLeave: what the file says about probes is OPTIONS on the wire, and their answers are states.
+func TestProbesLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, k := newLane(t, `
+gateways: {g: {members: ["sip:192.0.2.1", "sip:192.0.2.2:5070"], probe: {every: 1s, timeout: 500ms, down: 2, up: 1, from: "sip:ops@example.com", to: ping}}}
+routes: [{gateway: g}]
+`)
+		began := time.Now()
+		clock := func() transport.Instant { return k.now.Add(time.Since(began)) }
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			k.d.RunProbes(ctx, k.core, clock)
+		}()
+		// second lets a second pass and returns which gateways were asked; those of silent do not answer.
+		second := func(silent string) (asked []string) {
+			l.sent = nil
+			for range 100 {
+				time.Sleep(10 * time.Millisecond)
+				synctest.Wait()
+				l.now = clock()
+				l.w.Woken(l.now)
+				l.w.Expire(l.now)
+				for sent := l.sent; len(sent) > 0; sent = l.sent {
+					l.sent = nil
+					for _, p := range sent {
+						asked = append(asked, starts([]packet{p})...)
+						if p.to != silent {
+							flow := transport.Flow{Remote: transport.AddrFrom(netip.MustParseAddrPort(p.to)), Proto: transport.UDP}
+							l.w.Receive(flow, []byte(reply("405 Method Not Allowed", p.text)), l.now)
+						}
+						if from := header(p.text, "From"); !strings.HasPrefix(from[0], "<sip:ops@example.com>;tag=") {
+							t.Errorf("From %v", from)
+						}
+					}
+				}
+				l.w.Quiesce()
+			}
+			return
+		}
+		const one, two = "192.0.2.1:5060", "192.0.2.2:5070"
+		asked := second("")
+		for _, want := range []string{one + " OPTIONS sip:ping@192.0.2.1 SIP/2.0", two + " OPTIONS sip:ping@192.0.2.2:5070 SIP/2.0"} {
+			if !slices.Contains(asked, want) {
+				t.Errorf("asked: %v, want %s", asked, want)
+			}
+		}
+		k.check(ordinary, "udp:192.0.2.1:5060 | udp:192.0.2.2:5070")
+		for range 3 {
+			second(one)
+		}
+		k.check(ordinary, "udp:192.0.2.2:5070")
+		second("")
+		second("")
+		k.check(ordinary, "udp:192.0.2.1:5060 | udp:192.0.2.2:5070")
+		cancel()
+		<-done
+	})
+}
+
+// ordinary is an INVITE like any other.
+var ordinary = asked{}
