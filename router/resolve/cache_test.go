@@ -173,7 +173,7 @@ func TestStale(t *testing.T) {
 // back when DNS does.
 func TestServerStopped(t *testing.T) {
 	s := newNameserver(t, gateway)
-	b := newBed(t, Config{MaxStale: time.Hour, Try: 20 * time.Millisecond, Tries: 1}, s)
+	b := newBed(t, Config{MaxStale: time.Hour}, s)
 	q := query("gw.test:5060", only4)
 	idle := query("gw.test:5060", everything)
 	b.resolve(q)
@@ -211,7 +211,7 @@ func TestServerStopped(t *testing.T) {
 // the old answer serves.
 func TestStoppedAndIdle(t *testing.T) {
 	s := newNameserver(t, gateway)
-	b := newBed(t, Config{Try: 20 * time.Millisecond, Tries: 1}, s)
+	b := newBed(t, Config{}, s)
 	q := query("gw.test:5060", only4)
 	b.resolve(q)
 	s.stop()
@@ -390,13 +390,19 @@ func TestDowngrade(t *testing.T) {
 		x.test. 100 A 192.0.2.1
 	`
 	s := newNameserver(t, secure)
-	b := newBed(t, Config{Try: 50 * time.Millisecond, Tries: 1}, s)
+	b := newBed(t, Config{}, s)
 	q := query("d.test", only4)
 	if hops, _ := b.resolve(q); b.list(hops) != "tls(d.test):192.0.2.1:5061" {
 		t.Fatal(b.list(hops))
 	}
 	// Somebody lets no NAPTR answer through.
-	s.set(func(w dns.ResponseWriter, q *dns.Msg) bool { return q.Question[0].Qtype == dns.TypeNAPTR })
+	s.set(func(w dns.ResponseWriter, q *dns.Msg) bool {
+		if q.Question[0].Qtype == dns.TypeNAPTR {
+			w.WriteMsg(new(dns.Msg).SetRcode(q, dns.RcodeServerFailure))
+			return true
+		}
+		return false
+	})
 	b.clock.advance(time.Hour)
 	if hops, status := b.resolve(q); status != Stale || b.list(hops) != "tls(d.test):192.0.2.1:5061" {
 		t.Errorf("%v %s", status, b.list(hops))
