@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func writeFile(t *testing.T, file, text string) string {
@@ -136,6 +137,72 @@ routes:
 	if missing := lacks(metrics(e), `sipedge_gateway_4xx_total{group="pair",member="first"} 2`, `sipedge_gateway_up{group="pair",member="first"} 1`); missing != nil {
 		t.Errorf("/metrics lacks %q", missing)
 	}
+}
+
+// A gateway that does not answer its probes is down, and calls go to the other one; when it answers it is up again.
+func TestProbes(t *testing.T) {
+	first, second := newPhone(t, "127.0.0.1:9"), newPhone(t, "127.0.0.1:9")
+	file := writeFile(t, filepath.Join(t.TempDir(), "policy.yaml"), fmt.Sprintf(`
+domains: [example.com]
+gateways:
+  pair:
+    probe: {every: 100ms, down: 2, up: 1, from: "sip:watch@example.com", to: ping}
+    members:
+      - {name: first, uri: "sip:%s"}
+      - {name: second, uri: "sip:%s"}
+routes:
+  - match: {uri: {ours: true}}
+    gateway: pair
+`, first.addr(), second.addr()))
+	e := startEdge(t, nil, "--policy="+file)
+	alice := newPhone(t, e.udp[0])
+	first.edge, second.edge = alice.edge, alice.edge
+	calls, quit := make(chan string, 100), make(chan struct{})
+	t.Cleanup(func() { close(quit) })
+	// The second one answers probes; calls are handed on.
+	go func() {
+		for b := make([]byte, 65536); ; {
+			n, err := second.conn.Read(b)
+			if err != nil {
+				return
+			}
+			m := string(b[:n])
+			if strings.HasPrefix(m, "OPTIONS ") {
+				second.conn.WriteToUDP([]byte(answerTo(m, "405 Not Like This", second.addr())), second.edge)
+				continue
+			}
+			select {
+			case calls <- m:
+			case <-quit:
+				return
+			}
+		}
+	}()
+	probe := first.receive("OPTIONS ")
+	if missing := lacks(probe, "OPTIONS sip:ping@"+first.addr()+" SIP/2.0\r\n", "From: <sip:watch@example.com>", "Max-Forwards: 70\r\n"); missing != nil {
+		t.Errorf("%q lacks %q", probe, missing)
+	}
+	up := func(member string, is int) {
+		t.Helper()
+		e.waitMetric(fmt.Sprintf(`sipedge_gateway_up{group="pair",member=%q} %d`, member, is))
+	}
+	up("first", 0)
+	up("second", 1)
+	alice.request("INVITE", "sip:bob@example.com", "down")
+	invite := ""
+	for over := time.After(patience); !strings.HasPrefix(invite, "INVITE "); {
+		select {
+		case invite = <-calls:
+		case <-over:
+			t.Fatal("no INVITE")
+		}
+	}
+	second.answer(invite, "486 Busy Here")
+	alice.receive("SIP/2.0 486 ")
+	for range 3 { // each copy of a probe, and the next probes
+		first.answer(first.receive("OPTIONS "), "200 OK")
+	}
+	up("first", 1)
 }
 
 func metrics(e *edge) string {

@@ -85,6 +85,7 @@ func (s *policies) hook(rc *router.Config) {
 		return
 	}
 	rc.Decide, rc.Admit, rc.Outcome, rc.Emergency = s.decider.Decide, s.decider.Admit, s.decider.Outcome, s.decider.Emergency
+	rc.Probed = s.decider.Probed
 }
 
 // load puts a policy in force.

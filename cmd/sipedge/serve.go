@@ -171,6 +171,7 @@ func start(cfg *config.Config, log *zap.Logger) (p *proxy, err error) {
 		}
 	}()
 	p.goBeside(func() { p.policy.followSchedules(p.ctx) })
+	p.goBeside(func() { p.policy.decider.RunProbes(p.ctx, p.core, transport.Now) })
 	hangup := onHangup()
 	p.goBeside(func() { p.followHangup(log, hangup) })
 	if p.tls != nil {
