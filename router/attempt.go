@@ -70,9 +70,6 @@ func (w *Worker) try(c *txn.ResponseContext, from *transport.Flow, source *trans
 			continue
 		}
 		if f = w.branchOut(c, from, source, m, b, t, breadth); f.status != 0 {
-			if t.gateway != 0 {
-				w.tell(c, t.gateway, Unsent, 0)
-			}
 			continue
 		}
 		w.tookOver(c, t)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sipedge/router"
+	calls "sipedge/router/dialog"
 	"sipedge/transport"
 	"sipedge/txn"
 )
@@ -31,13 +32,15 @@ type edgeProxy struct {
 	outcomes map[uint16]map[router.Event]int
 	names    map[string]*dnsName
 	probed   map[uint64]uint16
+	dialogs  *calls.Table
+	places   map[uint16]int // taken by calls, by gateway
 	blocked  map[transport.Addr]transport.Instant
 }
 
 // startRouter makes the router that the settings ask for.
 func startRouter(e *edge, settings []setting) error {
 	p := &edgeProxy{e: e, suspended: map[int]router.Answer{}, ruleText: map[string][]string{}, rules: map[string]router.RuleID{},
-		full: map[uint16]bool{}, outcomes: map[uint16]map[router.Event]int{}, names: map[string]*dnsName{}, probed: map[uint64]uint16{}, blocked: map[transport.Addr]transport.Instant{}}
+		full: map[uint16]bool{}, outcomes: map[uint16]map[router.Event]int{}, names: map[string]*dnsName{}, probed: map[uint64]uint16{}, places: map[uint16]int{}, blocked: map[transport.Addr]transport.Instant{}}
 	cfg := router.Config{
 		Timers: txn.DefaultTimers(), DecisionTimeout: 5 * time.Second, Peer: e.peer, Alias: e.alias,
 		Admit: p.admit, Outcome: p.outcome, Probed: p.probe, OwnAnswered: p.probe,
@@ -103,6 +106,9 @@ func startRouter(e *edge, settings []setting) error {
 			p.targets, cfg.Decide = arg, p.decide
 		case "rule":
 			p.ruleText[s.words[1]] = s.words[2:]
+		case "dialogs":
+			err = p.openDialogs(s.words[1:])
+			cfg.Dialogs = p.dialogs
 		case "full":
 			for _, g := range s.words[1:] {
 				p.setFull(g, true)
@@ -279,7 +285,12 @@ func (p *edgeProxy) answer(call int, verdict string, loop int) error {
 }
 
 func (p *edgeProxy) drain() { p.core.Drain() }
-func (p *edgeProxy) close() { p.store.Close() }
+func (p *edgeProxy) close() {
+	p.store.Close()
+	if p.dialogs != nil {
+		p.dialogs.Close()
+	}
+}
 
 // counter finds a counter of the router by its name, or one of the store.
 func (p *edgeProxy) counter(name string) (uint64, bool) {
@@ -312,6 +323,9 @@ func (p *edgeProxy) idle() error {
 		return fmt.Errorf("%d retained messages are left, %d bytes", s.Spans, s.SpanBytes)
 	case s.Posted != s.Handled+s.EndedEvents:
 		return fmt.Errorf("%d events were posted, %d handled, %d ended with their context", s.Posted, s.Handled, s.EndedEvents)
+	}
+	if err := p.callsAddUp(); err != nil {
+		return err
 	}
 	if err := p.outcomesAddUp(); err != nil {
 		return err

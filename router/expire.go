@@ -19,6 +19,9 @@ func (w *Worker) Expire(now transport.Instant) transport.Instant {
 		w.fire(ref, deadline)
 	}
 	next := w.local.NextDeadline()
+	if w.cfg.Dialogs != nil {
+		next = earlier(next, w.cfg.Dialogs.Sweep(w.local, &w.sweeper, now))
+	}
 	if w.dirty {
 		if w.announce(now) {
 			w.dirty = false
@@ -103,6 +106,7 @@ func (w *Worker) timerC(c *txn.ResponseContext, br *txn.ClientTransaction) {
 
 // branchEnded is for a branch that ends without a final response from downstream.
 func (w *Worker) branchEnded(c *txn.ResponseContext, br *txn.ClientTransaction, status uint16) {
+	w.dialogLost(c, br)
 	if br.Status != 0 {
 		if c.Status >= 200 {
 			w.release(c) // it had been given up, and was the last that needed anything

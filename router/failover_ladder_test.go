@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sipedge/router"
+	calls "sipedge/router/dialog"
 	"sipedge/router/resolve"
 	"sipedge/transport"
 )
@@ -106,6 +107,8 @@ func (p *edgeProxy) rule(words []string) (r router.Rule, ready bool, err error) 
 			r.Recurse = true
 		case "record":
 			r.Record = true
+		case "counted":
+			r.Counted = true
 		case "timeout", "overflow", "then":
 			i++
 			if i == len(words) {
@@ -143,13 +146,62 @@ func (p *edgeProxy) setFull(gateway string, is bool) {
 	p.full[uint16(n)] = is
 }
 
-func (p *edgeProxy) admit(a router.Attempt) bool { return !p.full[a.Gateway] }
+func (p *edgeProxy) admit(a router.Attempt) bool {
+	if p.full[a.Gateway] {
+		return false
+	}
+	if a.Counted {
+		p.places[a.Gateway]++
+	}
+	return true
+}
+
+// openDialogs is "dialogs [most N] [duration D] [early D]".
+func (p *edgeProxy) openDialogs(words []string) (err error) {
+	cfg := calls.Config{TokenParam: "se", Ended: func(o calls.Owner) { p.places[o.Gateway]-- }}
+	for i := 0; i+1 < len(words) && err == nil; i += 2 {
+		var d time.Duration
+		switch words[i] {
+		case "most":
+			cfg.Most, err = strconv.Atoi(words[i+1])
+		case "duration":
+			d, err = time.ParseDuration(words[i+1])
+			cfg.MaxDuration = scale(d)
+		case "early":
+			d, err = time.ParseDuration(words[i+1])
+			cfg.MaxEarly = scale(d)
+		default:
+			err = fmt.Errorf("unknown")
+		}
+	}
+	p.dialogs = calls.New(cfg)
+	return err
+}
+
+// callsAddUp wants as many places taken as there are entries, and in the end none.
+func (p *edgeProxy) callsAddUp() error {
+	if p.dialogs == nil {
+		return nil
+	}
+	for g, n := range p.places {
+		if n != 0 {
+			return fmt.Errorf("%d calls at gateway %d", n, g)
+		}
+	}
+	if n := p.dialogs.Live(); n != 0 {
+		return fmt.Errorf("%d calls are watched still", n)
+	}
+	return nil
+}
 
 func (p *edgeProxy) outcome(o router.Outcome) {
 	if p.outcomes[o.Gateway] == nil {
 		p.outcomes[o.Gateway] = map[router.Event]int{}
 	}
 	p.outcomes[o.Gateway][o.Event]++
+	if o.Counted {
+		p.places[o.Gateway]--
+	}
 }
 
 // outcomesAddUp wants every branch that was started ended, once.
@@ -213,6 +265,11 @@ func (p *edgeProxy) failoverCounter(name string) (uint64, bool) {
 	case len(words) == 3 && words[0] == "gateway" && events[words[2]] != 0:
 		n, _ := strconv.Atoi(words[1])
 		return uint64(p.outcomes[uint16(n)][events[words[2]]]), true
+	case len(words) == 2 && words[0] == "calls":
+		n, _ := strconv.Atoi(words[1])
+		return uint64(p.places[uint16(n)]), true
+	case name == "calls":
+		return uint64(p.dialogs.Live()), true
 	case len(words) == 2 && words[0] == "probe":
 		n, _ := strconv.ParseUint(words[1], 10, 64)
 		status, ok := p.probed[n|1<<40]

@@ -114,6 +114,9 @@ func (w *Worker) readToken(m *parser.Message, b []byte, u *parser.URI, from *tra
 		return false, fault{}
 	}
 	r.inDialog = true
+	if ref.Dialog.Gen != 0 {
+		r.dialog = ref.Dialog
+	}
 	if ref.Flow.Proto != 0 {
 		r.elseAddress = ref.Flags&flowElseAddress != 0
 		return true, w.setFlow(&ref.Flow, from)

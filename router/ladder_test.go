@@ -47,6 +47,7 @@ import (
 //	                                   that fails over. "b1 by RULE": with a rule; "b1 as 7": it stands for gateway 7
 //	rule NAME WORDS...                 statuses that fail over, silence, timeout D, overflow STATUS, recurse, then RULE
 //	full 7...                          gateway 7 has no room
+//	dialogs [most N] [duration D]      calls of rules with the word "counted" are watched
 //	dns [NAME b1 b2...]                names can be looked up; this one is known already (NAME none: not to exist)
 //	decide later                       Decide suspends; a line "rules > edge  b1 + b2, b3" or "rules > edge  404" answers
 //	decide panics                      Decide panics if the user part of the Request-URI is "crash"
@@ -103,7 +104,8 @@ import (
 //	10ms  operator > edge  sends 7 BYE URI    another request of its own
 //	10ms  network > edge   blocks bob     from now on the edge's Send to bob finds no room, until "frees bob"
 //	10ms  check                              the lines below it are counters of the router or the store, "gateway 7 Started" and
-//	                                         the like, "blocked b1", the milliseconds for which it is, or "probe 7", its result
+//	                                         the like, "blocked b1", the milliseconds for which it is, "probe 7", its result, "calls",
+//	                                         those that are watched, or "calls 7", the places that they take at gateway 7
 //
 // # Headers
 //

@@ -80,7 +80,7 @@ func (w *Worker) appendOwnRoute(m *parser.Message, b []byte, f *transport.Flow, 
 	e.Text = append(e.Text, "Record-Route: <"...)
 	e.Text = w.core.appendOwnURI(e.Text, f, sips, double)
 	e.Text = append(e.Text, ";"+tokenParam+"="...)
-	var ref txn.RouteRef
+	ref := txn.RouteRef{Dialog: w.dialog}
 	if need != flowFree {
 		ref.Flow = *f
 	}

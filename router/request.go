@@ -184,6 +184,9 @@ func (w *Worker) decide(c *txn.ResponseContext, from *transport.Flow, m *parser.
 				return fault{status: statusNotFound}, false
 			}
 			w.aside = q.Stateless
+			if c != nil {
+				c.Peer = q.Peer
+			}
 			return f, false
 		case Reject:
 			w.said = said{q.Reason, q.Lines}
@@ -290,6 +293,25 @@ func (w *Worker) transmitTrying(c *txn.ResponseContext, m *parser.Message, b []b
 
 // branchOut makes a branch to t and sends the request on it: RFC 3261 section 16.6 steps 1, 10 and 11.
 func (w *Worker) branchOut(c *txn.ResponseContext, from *transport.Flow, source *transport.Addr, m *parser.Message, b []byte, t *target, breadth uint8) fault {
+	if f := w.beginDialog(c, from, m, b, t); f.status != 0 {
+		if t.gateway != 0 {
+			w.unsentTo(c, t, true)
+		}
+		return f
+	}
+	f := w.sendOut(c, from, source, m, b, t, breadth)
+	if f.status != 0 {
+		if w.counted {
+			w.cfg.Dialogs.End(w.local, w.dialog)
+		}
+		if t.gateway != 0 {
+			w.unsentTo(c, t, false)
+		}
+	}
+	return f
+}
+
+func (w *Worker) sendOut(c *txn.ResponseContext, from *transport.Flow, source *transport.Addr, m *parser.Message, b []byte, t *target, breadth uint8) fault {
 	w.branch = txn.BranchID{Ref: c.Ref(), Index: c.Branches, Loop: w.keys.LoopHash(m, b)}
 	to, f := w.forward(m, b, t, from, source, breadth)
 	if f.status != 0 {
@@ -311,6 +333,10 @@ func (w *Worker) branchOut(c *txn.ResponseContext, from *transport.Flow, source 
 	br.Flags = w.forwarded
 	br.Breadth = breadth
 	br.Rule, br.Gateway = uint16(t.rule), t.gateway
+	br.Dialog = w.dialog
+	if w.counted {
+		br.Flags |= branchCounted
+	}
 	if t.resolved {
 		br.Flags |= branchResolved
 	}
@@ -329,7 +355,7 @@ func (w *Worker) branchOut(c *txn.ResponseContext, from *transport.Flow, source 
 	if !w.send(&to, w.edits.AppendTo(w.loop.Buffer(), b, int(m.Len))) {
 		w.local.DropBranch(c, br)
 		if w.leaveFlow() {
-			return w.branchOut(c, from, source, m, b, t, breadth)
+			return w.sendOut(c, from, source, m, b, t, breadth)
 		}
 		return w.unsent()
 	}

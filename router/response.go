@@ -13,6 +13,7 @@ const (
 	branchHeard                                // there was a response, be it a 100
 	branchReplaced                             // an alternative was tried in its place: its failure does not count
 	branchResolved                             // its next hop was found by name
+	branchCounted                              // Dialog is an entry that this branch has begun and not confirmed
 )
 
 // response takes in a response. Its topmost Via must be ours (RFC 3261 section 18.1.2), which the keyed
@@ -47,7 +48,7 @@ func (w *Worker) response(from *transport.Flow, m *parser.Message, b []byte) {
 		return
 	}
 	w.claimed = c
-	w.branchResponse(c, id.Index, m, b)
+	w.branchResponse(c, id.Index, from, m, b)
 	w.settle(c)
 }
 
@@ -63,7 +64,7 @@ func relayable(m *parser.Message) bool {
 }
 
 // branchResponse is RFC 3261 section 16.7 for a response on branch index of c. The steps are numbered as there.
-func (w *Worker) branchResponse(c *txn.ResponseContext, index uint8, m *parser.Message, b []byte) {
+func (w *Worker) branchResponse(c *txn.ResponseContext, index uint8, from *transport.Flow, m *parser.Message, b []byte) {
 	// 1. Find the response context: done, c; and its client transaction:
 	br := w.local.Branch(c, index)
 	if br == nil {
@@ -107,6 +108,9 @@ func (w *Worker) branchResponse(c *txn.ResponseContext, index uint8, m *parser.M
 		if m.Status == statusUnavailable {
 			w.block(br, m, b)
 		}
+	}
+	if first || givenUp {
+		w.dialogAnswered(c, br, from, m, b)
 	}
 	if c.Flags&flagOwn != 0 {
 		w.ownEnded(c, br, m.Status)

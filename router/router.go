@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sipedge/router/dialog"
 	"sipedge/router/overload"
 	"sipedge/router/resolve"
 	"sipedge/transport"
@@ -97,6 +98,9 @@ type Config struct {
 	// must not block, allocate or log.
 	Admit   func(Attempt) bool
 	Outcome func(Outcome)
+	// Dialogs watches the calls of the rules that count them; nil: no rule does. What it holds of Admit's places it gives back by
+	// itself (dialog.Config.Ended).
+	Dialogs *dialog.Table
 	// Probed hears the final status of a Probe, 0 when there was none in time, and OwnAnswered that of other requests of our own.
 	// Called on the loop, as Outcome; nil: nobody asks.
 	Probed      func(id uint64, status uint16, now transport.Instant)
@@ -159,6 +163,7 @@ func New(cfg Config, store *txn.Store, keys *txn.Keys) (*Core, error) {
 func (c *Core) NewWorker(loop int, l transport.Loop) *Worker {
 	w := &Worker{core: c, cfg: &c.cfg, timers: &c.cfg.Timers, loop: l, id: loop, local: c.store.Local(loop), keys: c.keys.Local()}
 	w.targets.text = make([]byte, 0, maxTargetText)
+	w.sweeper = dialog.NewSweeper(0, 1) // each loop looks after all: one that sleeps may be the only one with nothing to do
 	w.lines = make([]byte, 0, maxAnswerLines)
 	w.shed.init(l)
 	c.workers[loop].Store(w)

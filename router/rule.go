@@ -168,7 +168,8 @@ const (
 	Failed
 	// Late: the final response of an INVITE that had been given up as Silent.
 	Late
-	// Unsent: what Config.Admit let in could not be sent, so that nothing was Started.
+	// Unsent: what Config.Admit let in could not be sent, so that nothing was Started. With Outcome.Counted the place that it took
+	// has to be given back; otherwise it took none, or Config.Dialogs has given it back.
 	Unsent
 )
 
@@ -177,6 +178,7 @@ type Outcome struct {
 	Gateway uint16
 	Status  uint16 // Answered, Late
 	Event   Event
+	Counted bool  // Unsent: as Attempt.Counted, and no entry was made
 	Method  uint8 // parser.Method of the request
 	Loop    int
 	Now     transport.Instant
@@ -195,12 +197,20 @@ func (w *Worker) tell(c *txn.ResponseContext, gateway uint16, event Event, statu
 	}
 }
 
+// unsentTo tells that nothing was sent to t. placed: the place that Admit took is nobody's.
+func (w *Worker) unsentTo(c *txn.ResponseContext, t *target, placed bool) {
+	if w.cfg.Outcome != nil {
+		counted := placed && w.counts(c, w.core.rules.at(t.rule))
+		w.cfg.Outcome(Outcome{Gateway: t.gateway, Event: Unsent, Counted: counted, Method: c.Method, Loop: w.id, Now: w.now})
+	}
+}
+
 // Attempt is what Config.Admit is asked about: a request that is about to be sent to a gateway.
 type Attempt struct {
 	Gateway uint16
 	Rule    RuleID
 	Method  uint8 // parser.Method of the request
-	Counted bool  // as Rule.Counted
+	Counted bool  // the call takes a place, which Config.Dialogs gives back
 	Exempt  bool  // as Rule.Exempt
 	Loop    int
 	Now     transport.Instant
@@ -210,7 +220,7 @@ type Attempt struct {
 func (w *Worker) admits(c *txn.ResponseContext, t *target) fault {
 	r := w.core.rules.at(t.rule)
 	if t.gateway == 0 || w.cfg.Admit == nil ||
-		w.cfg.Admit(Attempt{Gateway: t.gateway, Rule: t.rule, Method: c.Method, Counted: r.counted, Exempt: r.exempt, Loop: w.id, Now: w.now}) {
+		w.cfg.Admit(Attempt{Gateway: t.gateway, Rule: t.rule, Method: c.Method, Counted: w.counts(c, r), Exempt: r.exempt, Loop: w.id, Now: w.now}) {
 		return fault{}
 	}
 	if s := r.overflow; s != 0 {

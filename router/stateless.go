@@ -51,7 +51,7 @@ func (w *Worker) passOn(from *transport.Flow, m *parser.Message, b []byte) fault
 		return fault{status: statusBreadthExceeded}
 	}
 	// "A stateless proxy MUST choose one and only one target from the target set."
-	w.branch = txn.BranchID{}
+	w.branch, w.dialog = txn.BranchID{}, w.routing.dialog
 	w.reply = w.upstreamFlow(from, m, b).Remote
 	w.tagPort = from.Proto.Reliable() // its response has to find the connection by it
 	to, f := w.forward(m, b, &w.targets.list[0], from, &from.Remote, breadth)
@@ -66,6 +66,7 @@ func (w *Worker) passOn(from *transport.Flow, m *parser.Message, b []byte) fault
 		}
 		return w.unsent()
 	}
+	w.passedOn(m, b)
 	return f
 }
 

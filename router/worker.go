@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"sipedge/parser"
+	"sipedge/router/dialog"
 	"sipedge/transport"
 	"sipedge/txn"
 )
@@ -29,7 +30,10 @@ type Worker struct {
 	branch  txn.BranchID   // the branch being forwarded; a zero Ref: statelessly
 	targets TargetSet
 	finder  finder
-	own     uint64               // requests of our own so far
+	own     uint64  // requests of our own so far
+	dialog  txn.Ref // the entry of the branch in hand, see dialogs.go
+	counted bool    // and it is the branch that has made it
+	sweeper dialog.Sweeper
 	claimed *txn.ResponseContext // for the panic barrier
 	reply   transport.Addr       // where the responses to a request that is being relayed go
 	scratch []byte
@@ -181,7 +185,7 @@ func (w *Worker) handle(c *txn.ResponseContext, e *txn.Event) {
 		}
 	case txn.EventResponse:
 		if parser.Parse(e.Data, &w.msg).Code.Class() != parser.ClassUnreadable {
-			w.branchResponse(c, e.Branch, &w.msg, e.Data)
+			w.branchResponse(c, e.Branch, &e.From, &w.msg, e.Data)
 		}
 	case txn.EventExpired:
 		w.expire(c, e.At)
@@ -224,6 +228,7 @@ func (w *Worker) settle(c *txn.ResponseContext) {
 // end is for a context that has nothing left to do.
 func (w *Worker) end(c *txn.ResponseContext) {
 	w.countAnswered(c)
+	w.dialogsEnd(c)
 	w.n.Ended++
 	w.claimed = nil
 	w.local.End(c)

@@ -36,7 +36,7 @@ type ResponseContext struct {
 	inbox    uint32 // inbox.go: 1 + index of the first event taken over but not yet handed out; 0: none
 	Decision uint32 // counts suspensions: an answer to an earlier one is late
 	Status   uint16 // of the last response sent upstream; 0: none
-	_        uint16 // keeps slots at multiples of 16 bytes, so that the words a look-up reads seldom straddle two cache lines
+	Peer     uint16 // whose calls this one counts among, see router/dialogs.go; 0: nobody's
 	Flags    Flags
 	Branches uint8 // branches created so far; counted by AddBranch
 	Pending  uint8 // branches without a final response

@@ -133,7 +133,7 @@ func (c *ResponseContext) reset() {
 	c.Upstream.Listener, c.Upstream.Loop, c.Upstream.Proto = 0, 0, 0
 	c.Request, c.Response, c.Targets = Bytes{}, Bytes{}, Bytes{}
 	c.first, c.Wait = 0, 0
-	c.Decision, c.Status = 0, 0
+	c.Decision, c.Status, c.Peer = 0, 0, 0
 	c.Flags, c.Branches, c.Pending, c.Breadth, c.Method = 0, 0, 0, 0, 0
 }
 

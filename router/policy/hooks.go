@@ -28,6 +28,10 @@ func (d *Decider) Outcome(o router.Outcome) {
 	switch o.Event {
 	case router.Answered:
 		d.pool.Outcome(n, int(o.Status), o.Now)
+	case router.Unsent:
+		if o.Counted {
+			d.Ended(o.Gateway)
+		}
 	case router.Silent, router.Failed:
 		d.pool.Outcome(n, 0, o.Now)
 	}
