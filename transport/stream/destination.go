@@ -137,7 +137,7 @@ func (n *identities) prove(k destinationKey) bool {
 // enqueue keeps b until d has a connection.
 func (l *loop) enqueue(d *destination, to *transport.Flow, b []byte) {
 	lim := &l.engine.limits
-	if len(d.queue) >= lim.PerDestination || d.bytes+len(b) > lim.PerDestinationBytes || l.destinations.queued+len(b) > queuedBytes {
+	if len(d.queue) >= lim.PerDestination || len(d.queue) > 0 && d.bytes+len(b) > lim.PerDestinationBytes || l.destinations.queued+len(b) > queuedBytes {
 		l.fail(to, b, transport.Overflow)
 		return
 	}

@@ -137,12 +137,45 @@ func TestDialRefused(t *testing.T) {
 		}
 	}
 	// It is not tried again for a while.
-	l = listen(t, flow.Remote.AddrPort().String())
+	listen(t, flow.Remote.AddrPort().String())
 	r.Post(flow, []byte(messages[0]))
 	if f := <-failures; f.why != transport.NoConnection {
 		t.Errorf("failed for %d", f.why)
 	}
 	if n := r.Counters(); n.DialFailures != 1 || n.Dialed != 0 || n.Open != 0 {
+		t.Errorf("counted %+v", n)
+	}
+}
+
+// As much as may wait for a connection may also wait in it: what was queued does not cut it off, whatever the limits say.
+func TestDialFlushes(t *testing.T) {
+	failures := make(chan told, 100)
+	cfg := tcp("127.0.0.1:0")
+	cfg.Limits.PerDestinationBytes = 100 << 20
+	cfg.Limits.OutBytes = 10 << 20
+	l := listen(t, "127.0.0.1:0")
+	flow := to(l.Addr().String())
+	const sent = 50
+	r := start(t, cfg, func() *handler {
+		h := listening(failures)()
+		h.woken = func(h *handler) { // meanwhile the loop cannot meet the connection
+			for i := range sent {
+				h.send(flow, []byte(message(fmt.Sprint("m", i), 300_000)))
+			}
+		}
+		return h
+	})
+	r.handlers[0].l.Wake()
+	for i := 34; i < sent; i++ { // 34 of them are 10 MB
+		if f := <-failures; f.why != transport.Overflow || f.b != message(fmt.Sprint("m", i), 300_000) {
+			t.Errorf("failed: %.60q for %d", f.b, f.why)
+		}
+	}
+	p := accept(t, l)
+	for i := range 34 {
+		p.read(message(fmt.Sprint("m", i), 300_000))
+	}
+	if n := r.Counters(); n.ClosedOverflow != 0 || n.Dialed != 1 {
 		t.Errorf("counted %+v", n)
 	}
 }

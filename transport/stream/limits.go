@@ -28,7 +28,7 @@ type Limits struct {
 
 	// Destinations known at once, of each loop: places that requests go to without naming a connection.
 	Destinations int
-	// PerDestination messages, and PerDestinationBytes of them, may wait while a connection is being made.
+	// PerDestination messages, and PerDestinationBytes of them, may wait while a connection is being made; not more bytes than OutBytes.
 	PerDestination, PerDestinationBytes int
 	// Dials and Handshakes under way at once; more wait.
 	Dials, Handshakes int
@@ -70,7 +70,9 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Destinations, 4096)
 	// What 1,000 calls/s to one place need while a TCP and TLS handshake over 200 ms of round trip takes place.
 	set(&l.PerDestination, 1024)
-	set(&l.PerDestinationBytes, 4<<20)
+	// All of it goes to the connection at once when that is there, and must not be more than the connection takes.
+	set(&l.PerDestinationBytes, l.OutBytes)
+	l.PerDestinationBytes = min(l.PerDestinationBytes, l.OutBytes)
 	set(&l.Dials, 256)
 	// Handshakes that wait for their peer; those that compute are one per CPU (tlslayer). About 20 KB each.
 	set(&l.Handshakes, 2048)

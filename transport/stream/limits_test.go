@@ -243,6 +243,46 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
+// A connection that is cut off in the very turn in which it has bytes.
+func TestCutOffInItsTurn(t *testing.T) {
+	cfg := tcp("127.0.0.1:0")
+	cfg.Limits.OutBytes = 64 << 20
+	cfg.Panicked = func(_ int, what any, stack, _ []byte) { t.Errorf("panic: %v\n%s", what, stack) }
+	flows := make(chan transport.Flow, 1)
+	full, hold := make(chan struct{}), make(chan struct{})
+	var victim transport.Flow
+	r := start(t, cfg, func() *handler {
+		return &handler{receive: func(h *handler, from transport.Flow, b []byte) {
+			if !strings.Contains(string(b), "Call-ID: fill") {
+				flows <- from
+				return
+			}
+			for h.l.(*loop).outTotal == 0 { // until the kernel takes no more
+				h.send(victim, make([]byte, 100_000))
+			}
+			close(full)
+			<-hold
+		}}
+	})
+	p, q := dial(t, r.addr()), dial(t, r.addr())
+	p.write(message("victim", 0))
+	victim = <-flows
+	q.write(message("fill", 0))
+	<-full
+	p.write(message("too late", 0))
+	if s := r.Post(victim, make([]byte, cfg.Limits.OutBytes/4)); s != transport.Queued {
+		t.Fatal(s)
+	}
+	for range 3 {
+		r.Post(victim, make([]byte, cfg.Limits.OutBytes/10))
+	}
+	r.loops[0].engine.limits.OutBytes = 1 << 20 // the loop reads it when it goes on
+	close(hold)
+	eventually(t, "it is cut off", func() bool { return r.Counters().ClosedOverflow == 1 })
+	q.write(message("after", 0))
+	<-flows
+}
+
 // A peer that stops reading for ever is cut off, however little waits for it.
 func TestStalledReader(t *testing.T) {
 	cfg := tcp("127.0.0.1:0")

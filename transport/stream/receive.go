@@ -11,10 +11,13 @@ import (
 // nextConn tells whether there is a connection whose turn it is: intake.conn.
 func (l *loop) nextConn() bool {
 	in := &l.intake
+	if in.conn != nil && in.conn.gnet == nil { // closed by what others had sent to it
+		in.conn = nil
+	}
 	for in.conn == nil && len(in.ready) > 0 {
 		id := in.ready[0]
 		in.ready = in.ready[:copy(in.ready, in.ready[1:])]
-		in.conn = l.slab.find(id.conn, id.gen)
+		in.conn, in.fresh = l.slab.find(id.conn, id.gen), false
 	}
 	return in.conn != nil
 }
