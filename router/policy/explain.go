@@ -17,6 +17,7 @@ const (
 	TooManyCalls
 	TooManyNewCalls
 	NotAllowed
+	ForUs
 	NoRoute
 	Routed
 	NoneUp
@@ -32,6 +33,7 @@ var steps = [...]string{
 	TooManyCalls:    "is one call more than the peer may have",
 	TooManyNewCalls: "is more calls per second than the peer may begin",
 	NotAllowed:      "asks for what the peer may not ask for",
+	ForUs:           "asks whether the proxy is there: it answers by itself",
 	NoRoute:         "matches no route: the static order decides",
 	Routed:          "is taken by the route",
 	NoneUp:          "finds no gateway that is up and has room",

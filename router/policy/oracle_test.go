@@ -48,6 +48,9 @@ func (o *oracle) peer(source netip.Addr) int {
 }
 
 func (o *oracle) route(method string, uris [3]oracleURI, source netip.Addr, proto transport.Protocol) int {
+	if u := uris[0]; method == "OPTIONS" && (u.scheme == "sip" || u.scheme == "sips") && u.user == "" && u.host == "example.com" {
+		return -1 // it is for us
+	}
 	peer := o.peer(source)
 	country := o.p.Numbers.Country
 	if peer >= 0 && o.p.Peers[peer].Country != nil {

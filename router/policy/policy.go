@@ -149,6 +149,9 @@ func (d *Decider) decide(q *router.Query, to *router.TargetSet, x *decision, tex
 		x.exempt, x.step = true, Emergency
 		return s.emergency.action.run(x, to)
 	}
+	// "If the OPTIONS is addressed to a proxy server, the Request-URI is set without a user part": RFC 3261 section 11. It asks
+	// whether we are there, and no route takes it away.
+	forUs := x.method == parser.MethodOptions && !x.m.URI.HasUser && s.core.Ours(x.b, &x.m.URI, x.from)
 	if x.peer > 0 {
 		p := &s.peers.list[x.peer-1]
 		if !follows {
@@ -157,12 +160,16 @@ func (d *Decider) decide(q *router.Query, to *router.TargetSet, x *decision, tex
 				return p.answer.reject(q)
 			}
 		}
-		if !p.allows(x) {
+		if !forUs && !p.allows(x) {
 			x.step = NotAllowed
 			q.Status, q.Reason = 403, phrases[403]
 			return router.Reject
 		}
 		q.Peer = uint16(p.calls)
+	}
+	if forUs {
+		x.step = ForUs
+		return router.Default
 	}
 	i := s.routes.find(x)
 	if i < 0 {

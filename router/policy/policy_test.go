@@ -291,6 +291,17 @@ func TestFirstMatchWins(t *testing.T) {
 	k.check(asked{}, "606 Not Acceptable")
 }
 
+// An OPTIONS for ourselves is answered here, whatever the routes and what the peer may ask for.
+func TestOptionsForUs(t *testing.T) {
+	k := newDesk(t, "peers: {a: {addresses: 198.51.100.1, allow: {domains: other.example}}}\nroutes: [{reject: 480}]")
+	k.check(asked{method: "OPTIONS", uri: "sip:example.com"}, "default")
+	k.check(asked{method: "OPTIONS", uri: "sip:example.com", source: "203.0.113.1"}, "default")
+	k.check(asked{method: "OPTIONS", uri: "sip:bob@example.com", source: "203.0.113.1"}, "480 Temporarily Unavailable")
+	k.check(asked{method: "OPTIONS", uri: "sip:other.example", source: "203.0.113.1"}, "480 Temporarily Unavailable")
+	k.check(asked{method: "REGISTER", uri: "sip:example.com", source: "203.0.113.1"}, "480 Temporarily Unavailable")
+	k.check(asked{method: "OPTIONS", uri: "sip:bob@example.com"}, "403 Forbidden")
+}
+
 func TestPeerByIdentity(t *testing.T) {
 	k := newDesk(t, `
 peers:
