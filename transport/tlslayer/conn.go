@@ -7,8 +7,12 @@ func (c *Conn) Feed(b []byte) error {
 	locked := c.w.lock()
 	defer c.w.unlock(locked)
 	err := c.w.feed(b)
-	if locked && c.w.waits != nil && c.w.front() > 0 {
+	switch {
+	case !locked || c.w.waits == nil || c.w.left > 0:
+	case c.w.front() > 0:
 		c.w.waits.fed.Signal()
+	default:
+		c.w.settle() // nobody has proved anything yet: not a byte more than they sent
 	}
 	return err
 }

@@ -413,6 +413,36 @@ func TestSlowHandshakesKeepNobodyWaiting(t *testing.T) {
 	}
 }
 
+// A peer that begins a record and stops holds what it sent and not a whole buffer, in both stages.
+func TestHalfARecordIsSmall(t *testing.T) {
+	w := newWorld(t)
+	c := load(t, files(w.issue(t, "a", tlstest.Names{DNS: []string{"example.com"}})))
+	s, client := established(t, c, w, tls.VersionTLS13)
+	client.Write(message(60))
+	b, _ := s.link.take(1 << 20)
+	fresh := c.Server(func() {})
+	for _, conn := range []*Conn{s.Conn, fresh} {
+		for _, b := range b[:40] {
+			if err := conn.Feed([]byte{b}); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := conn.Read(make([]byte, 10)); n != 0 || err != ErrMore {
+				t.Fatal(n, err)
+			}
+		}
+		if n := cap(conn.w.in.b); n > 200 {
+			t.Errorf("40 bytes of a record hold %d", n)
+		}
+	}
+	if !s.Partial() || fresh.Partial() {
+		t.Error("Partial is", s.Partial(), "and before the handshake", fresh.Partial())
+	}
+	s.Feed(b[40:])
+	if got := s.drain(t); string(got) != string(message(60)) || s.Partial() {
+		t.Errorf("%q, %t", got, s.Partial())
+	}
+}
+
 // Ready waits for the first record, and no longer.
 func TestReady(t *testing.T) {
 	w := newWorld(t)

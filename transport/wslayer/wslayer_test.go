@@ -148,6 +148,7 @@ func TestFrames(t *testing.T) {
 	f(frame(0x01, sip[:5])+frame(0x89, "are you there?")+frame(0x8a, "")+frame(0x00, sip[5:9])+frame(0x89, "")+frame(0x80, sip[9:])+frame(0x89, "1"),
 		"answer \x8a\x0eare you there?", "answer \x8a\x00", "message "+sip, "answer \x8a\x011")
 	f(frame(0x89, long[:125])+frame(0x8a, "pong nobody asked for")+frame(0x81, sip), "answer \x8a\x7d"+long[:125], "message "+sip)
+	f(frame(0x02, sip[:5])+frame(0x80, "\xff"), "message "+sip[:5]+"\xff")
 	// A character may be cut by fragments.
 	f(frame(0x01, sip+"\xc3")+frame(0x80, "\xbc"), "message "+sip+"ü")
 	// RFC 7118 section 6: the keep-alive of RFC 5626.
@@ -186,7 +187,9 @@ func TestFaults(t *testing.T) {
 	for _, code := range []int{0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535} {
 		f(frame(0x88, string([]byte{byte(code >> 8), byte(code)})), 1002, "no such status code")
 	}
-	// Exactly the limit passes.
+	// Exactly the limit passes, again and again.
+	pieces := frame(0x01, long[:600]) + frame(0x80, long[:400])
+	wants(t, Rules{Limit: 1000}, true, pieces+pieces, "message "+long[:1000], "message "+long[:1000])
 	wants(t, Rules{Limit: 1000}, true, frame(0x81, long[:1000])+frame(0x01, long[:600])+frame(0x80, long[:400]), "message "+long[:1000], "message "+long[:1000])
 }
 
@@ -309,6 +312,9 @@ func TestUpgrade(t *testing.T) {
 	refused(swap("keep-alive, Upgrade", "keep-alive"), "426")
 	refused(swap("Version: 13", "Version: 8"), "426", "Sec-WebSocket-Version: 13\r\n")
 	refused(swap("Sec-WebSocket-Version: 13\r\n", ""), "426")
+	refused(swap("Version: 13", "Version: 13\r\nSec-WebSocket-Version: 13"), "426")
+	refused(swap("/sip?x=1", "/sip\tx"), "400")
+	refused(swap("/sip?x=1", "/sip\rx"), "400")
 	refused(swap("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", ""), "400", "Key")
 	for _, key := range []string{"dGhlIHNhbXBsZSBub25jZQ=", "dGhlIHNhbXBsZSBub25jZQAA", "dGhlIHNhbXBsZSBub25jZQA=", "dGhlIHNhbXBsZSBub25j*Q==", strings.Repeat("A", 300), ""} {
 		refused(swap("dGhlIHNhbXBsZSBub25jZQ==", key), "400", "Key")
@@ -522,6 +528,27 @@ func TestRandomStreams(t *testing.T) {
 		c := NewConn(&Rules{})
 		if got := play(t, &c, b, func(int) int { return 1 + r.IntN(most) }); fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
 			t.Fatalf("got  %q\nwant %q", got, want)
+		}
+	}
+}
+
+// Need tells how much room a caller has to make, as soon as the header is there, and is bounded by what judge lets pass.
+func TestNeed(t *testing.T) {
+	c := NewConn(&Rules{})
+	c.state = open
+	first, ping, second := frame(0x01, sip), frame(0x89, "ping"), frame(0x80, strings.Repeat("x", 70_000))
+	for _, k := range []struct {
+		shown string
+		need  int
+	}{
+		{first[:1], 0}, {first[:6], len(first)}, {first, 0}, {first + ping[:6], len(first + ping)},
+		{first + second[:13], 0}, {first + second[:14], len(first + second)}, {first + second[:100], len(first + second)},
+	} {
+		if strings.HasPrefix(k.shown, first+second[:13]) {
+			c.need = 0 // the ping of the line before never came
+		}
+		if n, ev, _ := c.Next([]byte(k.shown)); n != 0 || ev != More || c.Need() != k.need {
+			t.Errorf("%d bytes shown: event %d, %d consumed, %d needed, want %d", len(k.shown), ev, n, c.Need(), k.need)
 		}
 	}
 }
