@@ -28,6 +28,23 @@ func (l *lines) Send(to transport.Flow, b []byte) transport.Status {
 	return transport.Queued
 }
 
+// listeners are one for each transport, in this order.
+var listeners = []router.Listener{
+	{Addr: netip.MustParseAddrPort("127.0.0.1:5060")},
+	{Addr: netip.MustParseAddrPort("127.0.0.1:5060"), Proto: transport.TCP},
+	{Addr: netip.MustParseAddrPort("127.0.0.1:5061"), Proto: transport.TLS},
+	{Addr: netip.MustParseAddrPort("127.0.0.1:80"), Proto: transport.WS},
+}
+
+// over is the flow from a port by the transport of listener i.
+func over(i int, n uint16) transport.Flow {
+	f := port(n)
+	if i > 0 {
+		f.Proto, f.Listener, f.Conn, f.Gen = listeners[i].Proto, uint16(i), uint32(n), 1
+	}
+	return f
+}
+
 func port(n uint16) transport.Flow {
 	return transport.Flow{Remote: transport.AddrFrom(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), n)), Proto: transport.UDP}
 }
@@ -42,9 +59,10 @@ type proxy struct {
 
 func newProxy(t *testing.T, how uint8, keys *txn.Keys) *proxy {
 	cfg := router.Config{
-		Listeners: []router.Listener{{Addr: netip.MustParseAddrPort("127.0.0.1:5060")}},
-		NextHop:   &router.NextHop{Host: "127.0.0.1", Port: 5080},
-		Timers:    txn.DefaultTimers(),
+		Listeners:    listeners,
+		NextHop:      &router.NextHop{Host: "127.0.0.1", Port: 5080, Proto: listeners[how>>5%3].Proto},
+		UDPMTUSwitch: how&128 != 0,
+		Timers:       txn.DefaultTimers(),
 	}
 	if how&1 != 0 {
 		cfg.Mode = router.Stateless
@@ -63,8 +81,8 @@ func newProxy(t *testing.T, how uint8, keys *txn.Keys) *proxy {
 	return p
 }
 
-// FuzzProxy claims, for any datagram from upstream and any change that downstream makes to its answer: nothing panics;
-// one datagram makes at most one request and one response; what leaves can be read; a request goes to the next hop alone and
+// FuzzProxy claims, for any message from upstream, over any transport, and any change that downstream makes to its answer: nothing
+// panics; one message makes at most one request and one response; what leaves can be read; a request goes to the next hop alone and
 // with its body untouched; and when all timers have run, nothing of it is left.
 func FuzzProxy(f *testing.F) {
 	for i, b := range messages(f) {
@@ -76,20 +94,29 @@ func FuzzProxy(f *testing.F) {
 		f.Add(invite, uint8(0), status, uint16(0), byte(0))
 		f.Add(invite, uint8(3), status, uint16(20), byte('x'))
 	}
+	for i := range 8 {
+		f.Add(invite, uint8(i<<3), uint16(200), uint16(0), byte(0))
+		f.Add(invite, uint8(i<<5|2), uint16(200), uint16(0), byte(0))
+	}
+	f.Add([]byte("0 SIP/0.0\r\nCAll-ID:\x00\r\nV:0/0/0 0\r\nContent-Length:1\r\n\r\n"), uint8(8), uint16(200), uint16(0), byte(0))
+	f.Add([]byte("\r\nV"), uint8(8), uint16(200), uint16(0), byte(0))
+	f.Add([]byte("\x00\x01\x00\x00\x21\x12\xa4\x42abcdefghijkl"), uint8(0), uint16(200), uint16(0), byte(0))
+	f.Add([]byte("\x00\x01\x00\x04\x21\x12\xa4\x42abcdefghijkl\x00\x03\x00\x00"), uint8(0), uint16(200), uint16(0), byte(0))
 	keys, err := txn.NewKeys([]byte("the secret of the fuzzer, long enough"), nil)
 	if err != nil {
 		f.Fatal(err)
 	}
 	// One proxy for each configuration serves all inputs: each leaves it empty, and it starts fast.
-	var proxies [8]*proxy
+	var proxies [256]*proxy
 	f.Fuzz(func(t *testing.T, b []byte, how uint8, status, at uint16, change byte) {
 		if len(b) > 16<<10 {
 			return
 		}
-		p := proxies[how%8]
+		alice, bob := over(int(how>>3&3), 5070), over(int(how>>5%3), 5080)
+		p := proxies[how&^0x18]
 		if p == nil {
 			p = newProxy(t, how, keys)
-			proxies[how%8] = p
+			proxies[how&^0x18] = p
 		}
 		l, w := p.lines, p.worker
 		now := p.now
@@ -105,7 +132,11 @@ func FuzzProxy(f *testing.F) {
 				t.Fatal("the input was written to")
 			}
 		}
-		receive(port(5070), b)
+		receive(alice, b)
+		if len(b) > 0 && b[0] <= 1 {
+			stunOnly(t, l, alice)
+			return
+		}
 		readable(t, l, b)
 		requests := 0
 		var request []byte
@@ -127,12 +158,12 @@ func FuzzProxy(f *testing.F) {
 			if len(answer) > 0 && change != 0 {
 				answer[int(at)%len(answer)] = change
 			}
-			receive(port(5080), answer)
+			receive(bob, answer)
 			if change == 0 {
 				readable(t, l, answer) // otherwise downstream may be what cannot be read
 			}
-			receive(port(5080), answer)
-			receive(port(5070), b)
+			receive(bob, answer)
+			receive(alice, b)
 		}
 		for range 10 {
 			l.sent, l.to = l.sent[:0], l.to[:0]
@@ -161,6 +192,15 @@ func readable(t *testing.T, l *lines, in []byte) {
 			continue // it repeats what it refuses
 		}
 		t.Fatalf("%v in what left:\n%q\nfor\n%q", err, out, in)
+	}
+}
+
+// stunOnly: what begins like STUN is answered by STUN, to where it came from, or not at all.
+func stunOnly(t *testing.T, l *lines, from transport.Flow) {
+	for i, out := range l.sent {
+		if len(l.sent) > 1 || l.to[i] != from || len(out) < 20 || len(out)%4 != 0 || int(out[2])<<8+int(out[3]) != len(out)-20 || out[0] != 1 {
+			t.Fatalf("%x to %v", out, l.to[i])
+		}
 	}
 }
 

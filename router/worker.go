@@ -97,10 +97,10 @@ func parse(b []byte, m *parser.Message, proto transport.Protocol) parser.Error {
 	}
 	f := parser.Framer{Limit: math.MaxUint32} // the transport has judged the size
 	switch _, frame := f.Next(b, m); {
-	case frame == parser.FrameMore && f.Need() > 0:
+	case frame == parser.FrameMore && f.Need() > 0 && m.Err.Class() != parser.ClassUnreadable:
 		m.Err = parser.Error{Code: parser.ErrMessageSize} // it has not waited for the rest
-	case frame == parser.FrameMore:
-		m.Err = parser.Error{Code: parser.ErrNoHeaderEnd}
+	case frame == parser.FrameMore && f.Need() == 0, frame == parser.FrameKeepAlive: // m is what it was before
+		return parser.Error{Code: parser.ErrNoHeaderEnd}
 	}
 	return m.Err
 }
