@@ -52,7 +52,7 @@ func (p *proxy) routerConfig(cfg *config.Config) router.Config {
 		}
 	}
 	if p.streams != nil {
-		rc.Peer = p.streams.Peer
+		rc.Peer, rc.Alias = p.streams.Peer, p.streams.Alias
 	}
 	p.policy.hook(&rc)
 	return rc

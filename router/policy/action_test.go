@@ -393,7 +393,7 @@ routes: [{reject: 480}]
 			t.Errorf("%s: emergency %v", uri, got)
 		}
 	}
-	if k.d.Emergency([]byte("not a URI")) || New(k.pool, k.names, nil).Emergency([]byte("urn:service:sos")) {
+	if k.d.Emergency([]byte("not a URI")) || !New(k.pool, k.names, nil).Emergency([]byte("urn:service:sos.fire")) || New(k.pool, k.names, nil).Emergency([]byte("tel:112")) {
 		t.Error("an emergency out of nothing")
 	}
 	k.load(`emergency: {numbers: ["110"], urn: false, next-hop: "sip:192.0.2.1"}`)

@@ -44,11 +44,18 @@ func (d *Decider) Ended(n uint16) {
 	}
 }
 
+// sosAlone is what an emergency is where the policy says nothing of it.
+var sosAlone = emergency{urn: true}
+
 // Emergency tells whether a request for that Request-URI is an emergency call.
 func (d *Decider) Emergency(uri []byte) bool {
 	s := d.current.Load()
-	if s == nil || s.emergency == nil || len(uri) > parser.MaxURI {
+	if len(uri) > parser.MaxURI {
 		return false
+	}
+	e := &sosAlone
+	if s != nil && s.emergency != nil {
+		e = s.emergency
 	}
 	var u parser.URI
 	if parser.ParseURI(uri, parser.Span{Len: uint16(len(uri))}, &u).Code != 0 {
@@ -56,7 +63,7 @@ func (d *Decider) Emergency(uri []byte) bool {
 	}
 	var n number
 	n.read(uri, &u, nil)
-	return s.emergency.has(uri, &u, n.dialled.text())
+	return e.has(uri, &u, n.dialled.text())
 }
 
 // RunProbes has core ask the gateways whether they are there, as the policy in force says, until ctx ends. It is for one
