@@ -129,9 +129,7 @@ func serveEcho(t *testing.T, s *side) {
 			t.Fatalf("%d bytes: got %d, %v", n, len(got), err)
 		}
 		s.write(got)
-		if s.w.in != nil || s.w.out != nil {
-			t.Errorf("after %d bytes the idle connection has buffers", n)
-		}
+		s.holdsNothing()
 	}
 	got, err := s.pump(5000)
 	if err != nil || len(got) != 5000 {
@@ -172,9 +170,7 @@ func TestEverySplit(t *testing.T) {
 				if string(got) != string(message(60))+string(message(9)) {
 					t.Fatalf("cut at %d of %d: %q", cut, len(b), got)
 				}
-				if s.w.in != nil {
-					t.Fatal("the idle connection has a buffer")
-				}
+				s.holdsNothing()
 			}
 		})
 	}
@@ -577,9 +573,7 @@ func TestRandomPieces(t *testing.T) {
 			if !bytes.Equal(got, want) {
 				t.Fatalf("TLS %s, round %d: %d bytes of %d, or others", v, round, len(got), len(want))
 			}
-			if to.w.in != nil || to.Partial() {
-				t.Fatal("the idle connection has a buffer")
-			}
+			holdsNothing(t, to)
 		}
 	}
 }

@@ -281,3 +281,19 @@ var versions = map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS1
 
 // pieces are the deliveries: everything that is there, a byte at a time, and sizes that cut records anywhere.
 var pieces = map[string]int{"whole": 1 << 20, "each byte": 1, "seven bytes": 7, "a segment": 1448}
+
+func (s *side) holdsNothing() { s.t.Helper(); holdsNothing(s.t, s.Conn) }
+
+// holdsNothing wants that an idle connection has no memory of what came and went.
+func holdsNothing(t testing.TB, c *Conn) {
+	t.Helper()
+	if c.w.in != nil || c.w.out != nil || c.Partial() {
+		t.Error("the idle connection has a buffer")
+	}
+	if r := c.w.kept.raw; r != nil && r.Cap() > 0 {
+		t.Errorf("the idle connection holds a record buffer of %d bytes", r.Cap())
+	}
+	if r := c.w.kept.input; r != nil && r.Size() > 0 {
+		t.Errorf("the idle connection holds a plaintext of %d bytes", r.Size())
+	}
+}

@@ -89,20 +89,18 @@ func (w *wire) next(p []byte) (int, error) {
 
 // load gives crypto/tls the first record without a copy: it decrypts in place.
 func (w *wire) load() {
-	if w.raw == nil || w.raw.Len() > 0 {
+	if w.kept.raw == nil || w.kept.raw.Len() > 0 {
 		return
 	}
 	if n := w.front(); n > 0 {
-		*w.raw = *bytes.NewBuffer(w.in.b[w.from : w.from+n : w.from+n])
+		*w.kept.raw = *bytes.NewBuffer(w.in.b[w.from : w.from+n : w.from+n])
 		w.from += n
 	}
 }
 
 // settle gives back what is not needed. Nothing that crypto/tls handed out may be in use.
 func (w *wire) settle() {
-	if w.raw != nil && w.raw.Len() == 0 {
-		*w.raw = bytes.Buffer{}
-	}
+	w.kept.release()
 	if w.in == nil {
 		return
 	}

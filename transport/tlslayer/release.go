@@ -11,6 +11,7 @@ import (
 // A tls.Conn keeps, for as long as it lives, what only its handshake or its largest record needed, and has no call to give it back:
 //
 //	rawInput          the record being read, at the size of the largest one: 35 KB after a full one
+//	input             the plaintext of the last record, though all of it was given out
 //	hand              handshake messages, 2 to 8 KB
 //	peerCertificates  a client's chain, parsed anew for each connection (a server's chain is shared): 2.4 KB for a small certificate, 10 KB and more
 //	                  for RSA with an intermediate
@@ -20,6 +21,7 @@ import (
 // crypto/tls allocates for each.
 var (
 	rawInputAt = fieldAt[bytes.Buffer]("rawInput")
+	inputAt    = fieldAt[bytes.Reader]("input")
 	handAt     = fieldAt[bytes.Buffer]("hand")
 	peerAt     = fieldAt[[]*x509.Certificate]("peerCertificates")
 )
@@ -41,8 +43,14 @@ func field[T any](t *tls.Conn, at uintptr) *T {
 	return (*T)(unsafe.Add(unsafe.Pointer(t), at))
 }
 
-// release takes from t, whose handshake is over, what it needs no more. It returns the buffer that records are read from, or nil.
-func release(t *tls.Conn, client bool) (raw *bytes.Buffer) {
+// kept is what of a tls.Conn its wire gives back whenever it is dry; nil where there is no such field.
+type kept struct {
+	raw   *bytes.Buffer
+	input *bytes.Reader
+}
+
+// release gives back what t, whose handshake is over, needs no more.
+func release(t *tls.Conn, client bool) kept {
 	if hand := field[bytes.Buffer](t, handAt); hand != nil && hand.Len() == 0 {
 		*hand = bytes.Buffer{}
 	}
@@ -50,8 +58,16 @@ func release(t *tls.Conn, client bool) (raw *bytes.Buffer) {
 	if peer := field[[]*x509.Certificate](t, peerAt); peer != nil && !client {
 		*peer = nil
 	}
-	if raw = field[bytes.Buffer](t, rawInputAt); raw != nil && raw.Len() == 0 {
-		*raw = bytes.Buffer{}
+	k := kept{field[bytes.Buffer](t, rawInputAt), field[bytes.Reader](t, inputAt)}
+	k.release()
+	return k
+}
+
+func (k *kept) release() {
+	if k.raw != nil && k.raw.Len() == 0 {
+		*k.raw = bytes.Buffer{}
 	}
-	return raw
+	if k.input != nil && k.input.Len() == 0 {
+		k.input.Reset(nil)
+	}
 }

@@ -1,7 +1,6 @@
 package tlslayer
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"sync"
@@ -25,10 +24,10 @@ type wire struct {
 	left int     // how much of the record there is still to be handed out
 	out  []byte  // ciphertext to send
 
-	waits  *waits        // first stage only
-	raw    *bytes.Buffer // crypto/tls's own, see record.go; second stage only
-	closed bool          // nothing more is read or written
-	ended  bool          // the peer's side of the connection is over
+	waits  *waits // first stage only
+	kept   kept   // second stage only
+	closed bool   // nothing more is read or written
+	ended  bool   // the peer's side of the connection is over
 }
 
 // waits is what only a handshake needs.
@@ -72,13 +71,13 @@ func (w *wire) compute(ctx context.Context, f func(context.Context) error) error
 }
 
 // establish begins the second stage.
-func (w *wire) establish(raw *bytes.Buffer) error {
+func (w *wire) establish(k kept) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
 		return net.ErrClosed
 	}
-	w.raw, w.waits = raw, nil
+	w.kept, w.waits = k, nil
 	w.open.Store(true)
 	return nil
 }
