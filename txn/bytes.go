@@ -6,13 +6,17 @@ import "sync/atomic"
 // sizes. A span belongs to whoever holds the claim of the context whose handle names it.
 
 // classes are the sizes of slots. Messages of a call are 300 to 1,500 bytes, where the steps are
-// close; chunks are 256 KB to 512 KB.
+// close; chunks are 256 KB to 512 KB, and two slots of what only a stream can bring.
 var classes = [numClasses]class{
 	{64, 12}, {128, 11}, {192, 10}, {256, 10}, {384, 10}, {512, 9}, {768, 9}, {1024, 8}, {1536, 8},
 	{2048, 7}, {3072, 7}, {4096, 6}, {8192, 5}, {16384, 4}, {32768, 3}, {65536, 3},
+	{131072, 1}, {262144, 1}, {524288, 1}, {1048576, 1},
 }
 
-const numClasses = 16
+const (
+	numClasses      = 20
+	datagramClasses = 16 // those that a datagram needs
+)
 
 type class struct {
 	size  uint32
@@ -47,8 +51,12 @@ func (l *Local) Keep(b []byte) (Bytes, bool) {
 		return Bytes{}, false
 	}
 	// When a class is at its bound a larger one serves: a flood of messages of one size must not
-	// leave the others without memory.
-	for c := classOf[(len(b)+63)/64]; c < numClasses; c++ {
+	// leave the others without memory. A datagram in a slot for the largest messages would waste nearly all of it.
+	last := uint8(numClasses)
+	if len(b) <= int(classes[datagramClasses-1].size) {
+		last = datagramClasses
+	}
+	for c := classOf[(len(b)+63)/64]; c < last; c++ {
 		slot, ok := l.alloc(kindBytes + kind(c))
 		if !ok {
 			continue

@@ -26,8 +26,8 @@ const (
 	// and their bytes). The claim word has room for 2 million.
 	maxInboxNodes = 1 << 18
 
-	// MaxKept is the longest byte string that Keep takes: a UDP datagram of any length.
-	MaxKept = 65536
+	// MaxKept is the longest byte string that Keep takes: a stream message of any length (parser.MaxStreamMessage).
+	MaxKept = 1 << 20
 	// bytesPerTransaction is the default share of retained bytes per transaction, chunks of all
 	// classes together: a last response of about 500 bytes, and room for those still ringing.
 	bytesPerTransaction = 1024
