@@ -148,6 +148,63 @@ func StartKamailio(o Options) (*Proxy, error) {
 	return p, p.start(o.CPUs, "kamailio", args)
 }
 
+// Neighbour is a Kamailio in front of or behind the proxy under test.
+type Neighbour struct {
+	*Proxy
+	TCP, TLS netip.AddrPort // beside Proxy.Addr, which is UDP
+}
+
+// Hop is the URI to reach n by the transport: udp, tcp or tls.
+func (n *Neighbour) Hop(transport string) string {
+	switch transport {
+	case "tcp":
+		return fmt.Sprintf("sip:%v;transport=tcp", n.TCP)
+	case "tls":
+		// By name, since that is what its certificate proves.
+		return fmt.Sprintf("sip:localhost:%d;transport=tls", n.TLS.Port())
+	}
+	return fmt.Sprintf("sip:%v", n.Addr)
+}
+
+//go:embed kamailio-neighbour.cfg
+var kamailioNeighbour []byte
+
+// StartNeighbour starts a Kamailio that sends what is new to the URI next and proves itself with a certificate; authority is
+// what it checks others by. All three are PEM files.
+func StartNeighbour(next, cert, key, authority string) (*Neighbour, error) {
+	n := &Neighbour{}
+	var udp netip.AddrPort
+	for _, a := range []*netip.AddrPort{&udp, &n.TCP, &n.TLS} {
+		var err error
+		if *a, err = FreeAddr(); err != nil {
+			return nil, err
+		}
+	}
+	dir, err := os.MkdirTemp("", "kamailio-neighbour-")
+	if err != nil {
+		return nil, err
+	}
+	cfg, tlsCfg := filepath.Join(dir, "kamailio.cfg"), filepath.Join(dir, "tls.cfg")
+	var secure strings.Builder
+	for _, side := range []string{"server", "client"} {
+		verify := "no" // as a server it asks for no certificate, as a client it checks the one it gets
+		if side == "client" {
+			verify = "yes"
+		}
+		fmt.Fprintf(&secure, "[%s:default]\nmethod = TLSv1.2+\nverify_certificate = %s\nrequire_certificate = %s\nprivate_key = %s\ncertificate = %s\nca_list = %s\n",
+			side, verify, verify, key, cert, authority)
+	}
+	if err := errors.Join(os.WriteFile(cfg, kamailioNeighbour, 0o600), os.WriteFile(tlsCfg, []byte(secure.String()), 0o600)); err != nil {
+		return nil, err
+	}
+	n.Proxy = &Proxy{Name: "Kamailio", Addr: udp, dir: dir}
+	return n, n.start("", "kamailio", []string{
+		"-DD", "-E", "-f", cfg, "-Y", dir, "-P", filepath.Join(dir, "pid"), "-m", "64",
+		"-A", fmt.Sprintf("UDP_PORT=%d", udp.Port()), "-A", fmt.Sprintf("TCP_PORT=%d", n.TCP.Port()), "-A", fmt.Sprintf("TLS_PORT=%d", n.TLS.Port()),
+		"-A", fmt.Sprintf("NEXT_HOP=%q", next), "-A", fmt.Sprintf("TLS_CFG=%q", tlsCfg),
+	})
+}
+
 // StartFloor starts the relay that forwards unread.
 func StartFloor(binary string, o Options) (*Proxy, error) {
 	addr, err := FreeAddr()

@@ -1,7 +1,8 @@
 //go:build linux
 
 // Command sipp sends real SIPp calls through the built binary: every scenario in both modes and
-// over both UDP backends, then in by each of UDP, TCP and TLS and out by each; caller and called party are a SIPp each.
+// over both UDP backends, then in by each of UDP, TCP and TLS and out by each, then between two Kamailios. Caller and called
+// party are a SIPp each.
 //
 //	go run ./bench/sipp -sipedge bin/sipedge
 //
@@ -53,6 +54,7 @@ var scenarios = []scenario{
 	{name: "call, no Record-Route", caller: "uac_call", called: "uas_call", calls: 100, rate: 50, streams: true},
 	{name: "call, ACK and BYE direct", caller: "uac_direct", called: "uas_direct", calls: 100, rate: 50},
 	{name: "re-INVITE", caller: "uac_reinvite", called: "uas_reinvite", calls: 100, rate: 50, recordRoute: true, streams: true},
+	{name: "called party hangs up", caller: "uac_hung_up", called: "uas_hangs_up", calls: 100, rate: 50, recordRoute: true, streams: true},
 	{name: "CANCEL while ringing", caller: "uac_cancel", called: "uas_cancel", calls: 100, rate: 50, pause: 300 * time.Millisecond, streams: true},
 	{name: "busy", caller: "uac_busy", called: "uas_busy", calls: 100, rate: 50, streams: true},
 	{name: "no answer, caller hangs up", caller: "uac_cancel", called: "uas_cancel", calls: 50, rate: 50, pause: 3 * time.Second, recordRoute: true},
@@ -122,13 +124,15 @@ func main() {
 	}
 	if r.peer == "sipedge" {
 		for _, mode := range strings.Split(*modes, ",") {
-			n, failed, err := r.transports(strings.Split(*transports, ","), mode, *only)
-			if err != nil {
-				os.RemoveAll(r.dir)
-				fail(err)
+			for _, place := range []func([]string, string, string) (int, int, error){r.transports, r.neighbours} {
+				n, failed, err := place(strings.Split(*transports, ","), mode, *only)
+				if err != nil {
+					os.RemoveAll(r.dir)
+					fail(err)
+				}
+				runs += n
+				failures += failed
 			}
-			runs += n
-			failures += failed
 		}
 	}
 	os.RemoveAll(r.dir)
