@@ -148,6 +148,43 @@ func TestOneTrial(t *testing.T) {
 	}
 }
 
+// TestTrialInSecondPlace: standing by is no trial, so whoever is down may stand by for every call.
+func TestTrialInSecondPlace(t *testing.T) {
+	p := NewPool()
+	s := trunk(InOrder, 3)
+	s.Members[1].Priority, s.Members[2].Priority = 1, 2
+	s.Passive = Passive{Failures: 1, Hold: time.Second}
+	g := load(t, p, s)
+	p.Outcome(g.Number(1), 0, at)
+	for range 3 {
+		if got := pick(p, g, Call{Now: at + 2*second}); got != "abc" {
+			t.Error(got)
+		}
+	}
+	p.Set(g.Number(0), Draining, at)
+	if got := pick(p, g, Call{Now: at + 2*second}) + " " + pick(p, g, Call{Now: at + 2*second}); got != "bc c" {
+		t.Error(got)
+	}
+}
+
+// TestScheduleKeepsPace: a step that comes late does not move the probes after it; only one that misses a whole turn begins anew.
+func TestScheduleKeepsPace(t *testing.T) {
+	p := NewPool()
+	s := trunk(InOrder, 1)
+	s.Probe = Probe{Interval: 100 * time.Millisecond}
+	load(t, p, s)
+	var sched schedule
+	ask := func(q Probing) bool { p.Probed(q.Number, q.ID, 200, at); return true }
+	first := sched.step(p, at, ask)
+	if next := sched.step(p, first.Add(30*time.Millisecond), ask); next != first.Add(100*time.Millisecond) {
+		t.Errorf("30 ms late, and the next is due after %v", next.Sub(first))
+	}
+	late := first.Add(time.Hour)
+	if next := sched.step(p, late, ask); next != late.Add(100*time.Millisecond) {
+		t.Errorf("an hour late, and the next is due after %v", next.Sub(late))
+	}
+}
+
 // TestDownByProbeHasNoTrial: where probes look after a member, calls need not.
 func TestDownByProbeHasNoTrial(t *testing.T) {
 	p := NewPool()
