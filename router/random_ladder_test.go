@@ -48,8 +48,18 @@ type randomCalls struct {
 func playRandom(r *rand.Rand) (l *ladder, posted uint64, err error) {
 	phones := []string{"b1", "b2", "b3", "b4"}[:1+r.Intn(4)]
 	head := []string{"targets " + phones[0], "C 40s", "record-route " + []string{"auto", "always"}[r.Intn(2)]}
-	for _, p := range phones[1:] {
-		head[0] += []string{" + ", ", "}[r.Intn(2)] + p
+	by, timeout, before := "", time.Duration(0), map[string]string{}
+	if r.Intn(2) == 0 { // half of them with alternatives that do not wait for Timer B
+		by, timeout = " by quick", time.Duration(1+r.Intn(4))*time.Second
+		head = append(head, fmt.Sprintf("rule quick 503 404 silence timeout %v", timeout))
+		head[0] += by
+	}
+	for i, p := range phones[1:] {
+		separator := []string{" + ", ", ", " | "}[r.Intn(3)]
+		if separator == " | " {
+			before[p] = phones[i]
+		}
+		head[0] += separator + p + by
 	}
 	l, err = readLadder(strings.Join(head, "\n") + "\n\n600s end\n")
 	if err != nil {
@@ -61,7 +71,7 @@ func playRandom(r *rand.Rand) (l *ladder, posted uint64, err error) {
 	defer func() { l.lines = n.out }()
 	n.spread = true
 	g := &randomCalls{Rand: r, n: n, callers: []string{"alice", "carol"}, phones: phones, calls: map[int]string{}, begun: map[int]time.Duration{}}
-	g.o = &observer{n: n, c: 40 * time.Second, invites: map[string]*invite{}, branches: map[string]*branch{}}
+	g.o = &observer{n: n, c: 40 * time.Second, timeout: timeout, before: before, invites: map[string]*invite{}, branches: map[string]*branch{}}
 	n.watch = g.o.watch
 	n.meddle = func() bool { return g.Intn(3) == 0 }
 	n.faults = func(l *line) { l.notes.lost = g.Intn(12) == 0 }
@@ -207,6 +217,8 @@ func (g *randomCalls) insert(x *line) *line {
 type observer struct {
 	n        *network
 	c        time.Duration
+	timeout  time.Duration      // for the first response; 0: Timer B
+	before   map[string]string  // in whose place an alternative is tried
 	invites  map[string]*invite // by Call-ID and CSeq number
 	branches map[string]*branch
 	err      error
@@ -248,6 +260,7 @@ type branch struct {
 	accepted    transport.Instant // when the first 2xx came
 	acked       bool
 	failed      bool // by the network
+	late        bool // its first response came when it had been given up
 }
 
 func (o *observer) fault(m *message, format string, args ...any) {
@@ -290,6 +303,7 @@ func (o *observer) request(m *message, v *invite, via string, b *branch) {
 		if b == nil {
 			b = &branch{of: v, to: m.uri(), begun: o.n.now}
 			o.branches[via] = b
+			o.inPlaceOf(m, v)
 			v.branches = append(v.branches, b)
 			switch {
 			case v.won, v.status != 0:
@@ -329,6 +343,29 @@ func (o *observer) over(b *branch) bool {
 	return b.failed || !b.provisional.true() && o.age(b.begun) >= 32*time.Second || b.cancel != 0 && o.age(b.cancel) >= 32*time.Second
 }
 
+// givenUp tells whether the branch was silent for longer than the rule allows. What comes for it still counts, but nobody waits.
+func (o *observer) givenUp(b *branch) bool {
+	return o.timeout > 0 && !b.provisional.true() && b.final == 0 && o.age(b.begun) >= o.timeout
+}
+
+// inPlaceOf holds a new branch to an alternative to the rule that the one before it has failed.
+func (o *observer) inPlaceOf(m *message, v *invite) {
+	user, _, _ := strings.Cut(strings.TrimPrefix(m.uri(), "sip:"), "@")
+	before := o.before[user]
+	if before == "" {
+		return
+	}
+	for _, b := range v.branches {
+		if strings.HasPrefix(b.to, "sip:"+before+"@") {
+			if b.final == 0 && !o.over(b) && !o.givenUp(b) && !b.late || b.final == 486 || b.final > 0 && b.final < 300 || b.final >= 600 {
+				o.fault(m, "%s is tried in the place of %s, which has not failed over (%d)", user, before, b.final)
+			}
+			return
+		}
+	}
+	o.fault(m, "%s is tried before %s", user, before)
+}
+
 func (o *observer) age(since transport.Instant) time.Duration {
 	return time.Duration((o.n.now-since)/tick) * time.Millisecond
 }
@@ -338,6 +375,7 @@ func (o *observer) responseIn(m *message, b *branch) {
 	if o.over(b) && b.final == 0 {
 		return // it comes too late, and is stray
 	}
+	b.late = b.late || o.givenUp(b)
 	switch s := m.status(); {
 	case s < 200:
 		if b.final == 0 {
@@ -373,6 +411,9 @@ func (o *observer) finalOut(m *message, v *invite) {
 		v.won = true
 		return
 	}
+	if v.status == s {
+		return // Timer G, or for a copy of the INVITE: what came meanwhile, from branches that had been given up, changes nothing
+	}
 	switch {
 	case v.won:
 		o.fault(m, "a failure behind a 2xx (RFC 3261 section 16.7 step 5)")
@@ -381,7 +422,7 @@ func (o *observer) finalOut(m *message, v *invite) {
 	}
 	v.status = s
 	for _, b := range v.branches {
-		if b.final == 0 && !o.over(b) {
+		if b.final == 0 && !o.over(b) && !o.givenUp(b) && !b.late {
 			o.fault(m, "a failure while the branch to %s is open (RFC 3261 section 16.7 step 6)", b.to)
 		}
 		if b.final >= 600 && s < 600 {
