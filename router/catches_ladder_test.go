@@ -1,6 +1,7 @@
 package router_test
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,6 +94,85 @@ func TestLadderChecksCatch(t *testing.T) {
 		t.Run(x.name, func(t *testing.T) {
 			err := check(strings.Replace(out, x.old, x.new, 1))
 			if err == nil || !strings.Contains(err.Error(), x.want) {
+				t.Errorf("%v\nwant: %s", err, x.want)
+			}
+		})
+	}
+}
+
+// TestStreamLaddersCatch is TestLaddersCatch for what ladders say of transports and connections.
+func TestStreamLaddersCatch(t *testing.T) {
+	for _, x := range []struct{ name, ladder, old, new, want string }{
+		{"another connection", "streams/connection_lost_response", "(MESSAGE, connection 2)", "(MESSAGE)", "the edge sent"},
+		{"a connection that is still there", "streams/connection_lost_response", "5ms     alice > edge   closes\n", "", "the edge sent"},
+		{"somebody who does not listen", "streams/udp_to_tcp", "bob over tcp", "bob over udp", "the edge sent"},
+		{"a listener that is not there", "streams/tcp_to_tls", "listen tcp tls", "listen tls", "does not listen on tcp"},
+		{"a closed connection", "flows/flow_gone", "5000ms  bob   > edge   BYE", "4000ms  alice > edge   BYE (connection 1)\n5000ms  bob   > edge   BYE", "is closed"},
+		{"a far end that dials", "flows/websocket_caller", "alice over ws", "alice over tcp", "does not listen on tcp"},
+		{"no Record-Route", "record_route5658/ipv4_to_ipv6", "next-hop six", "next-hop six\nrecord-route never", "Record-Route#1"},
+		{"no fall-back", "mtu/back_to_udp", "mtu-switch\nlisten tcp", "mtu-switch\nlisten tcp\nbob also tcp", "it has"},
+		{"a token of another kind", "path/nat_udp", "alice behind 198.51.100.99:40001", "alice behind 198.51.100.1:40001", "Path ~"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			text, err := os.ReadFile(filepath.Join("testdata", "ladders", x.ladder+".txt"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := play(string(text)); err != nil {
+				t.Fatal("the good one:", err)
+			}
+			bad := strings.Replace(string(text), x.old, x.new, 1)
+			if bad == string(text) {
+				t.Fatalf("%q is not in the ladder", x.old)
+			}
+			if err = play(bad); err == nil || !strings.Contains(err.Error(), x.want) {
+				t.Errorf("%v\nwant: %s", err, x.want)
+			}
+		})
+	}
+}
+
+// TestStreamChecksCatch is TestLadderChecksCatch for a request that came over TCP and leaves over TLS.
+func TestStreamChecksCatch(t *testing.T) {
+	const in = "INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/TCP 198.51.100.1:5060;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n" +
+		"From: <sip:a@example.com>;tag=1\r\nTo: <sip:bob@example.com>\r\nRecord-Route: <sip:p9;lr>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nContent-Length: 4\r\n\r\nbody"
+	const out = "INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/TLS 203.0.113.1:5061;branch=z9hG4bK2\r\n" +
+		"Record-Route: <sip:203.0.113.1:5061;transport=tls;lr>\r\nRecord-Route: <sip:203.0.113.1:5060;transport=tcp;lr>\r\n" +
+		"Max-Breadth: 60\r\nVia: SIP/2.0/TCP 198.51.100.1:5060;branch=z9hG4bK1\r\nMax-Forwards: 69\r\n" +
+		"From: <sip:a@example.com>;tag=1\r\nTo: <sip:bob@example.com>\r\nRecord-Route: <sip:p9;lr>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nContent-Length: 4\r\n\r\nbody"
+	check := func(b string) error {
+		m, err := readMessage([]byte(in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.add("X-Test-Source", "198.51.100.1:5060")
+		remote := transport.AddrFrom(netip.MustParseAddrPort("198.51.100.1:5060"))
+		m.flow = transport.Flow{Remote: remote, Proto: transport.TCP, Listener: 1}
+		at := netip.MustParseAddrPort("203.0.113.1:5060")
+		e := &edge{name: "edge", addr: at, in: []*message{m}, branches: map[string]*message{}, mapped: map[string]string{},
+			also: []listener{{at, transport.TCP}, {netip.AddrPortFrom(at.Addr(), 5061), transport.TLS}}}
+		return e.check("bob", transport.Flow{Remote: remote, Proto: transport.TLS, Listener: 2}, []byte(b))
+	}
+	if err := check(out); err != nil {
+		t.Fatal("the good one:", err)
+	}
+	for _, x := range []struct{ name, old, new, want string }{
+		{"transport of the Via", "SIP/2.0/TLS", "SIP/2.0/TCP", "leaves over tls"},
+		{"listener of the Via", "SIP/2.0/TLS 203.0.113.1:5061", "SIP/2.0/TLS 203.0.113.1:5060", "not ours"},
+		{"Content-Length", "Content-Length: 4\r\n", "", "no Content-Length"},
+		{"one Record-Route", "Record-Route: <sip:203.0.113.1:5060;transport=tcp;lr>\r\n", "", "1 Record-Route values"},
+		{"three", "Record-Route: <sip:203.0.113.1:5060;transport=tcp;lr>\r\n",
+			"Record-Route: <sip:203.0.113.1:5060;transport=tcp;lr>\r\nRecord-Route: <sip:203.0.113.1:5060;transport=tcp;lr>\r\n", "3 Record-Route values"},
+		{"their order", "Record-Route: <sip:203.0.113.1:5061;transport=tls;lr>\r\nRecord-Route: <sip:203.0.113.1:5060;transport=tcp;lr>",
+			"Record-Route: <sip:203.0.113.1:5060;transport=tcp;lr>\r\nRecord-Route: <sip:203.0.113.1:5061;transport=tls;lr>", "faces"},
+		{"no transport", "<sip:203.0.113.1:5060;transport=tcp;lr>", "<sip:203.0.113.1:5060;lr>", "faces tcp"},
+		{"SIPS", "<sip:203.0.113.1:5061;transport=tls;lr>", "<sips:203.0.113.1:5061;lr>", "Record-Route <sips:"},
+		{"no lr", ";transport=tcp;lr", ";transport=tcp", "without lr"},
+		{"a value of another", "Record-Route: <sip:p9;lr>", "Record-Route: <sip:p8;lr>", "of others were changed"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			bad := strings.Replace(out, x.old, x.new, 1)
+			if err := check(bad); bad == out || err == nil || !strings.Contains(err.Error(), x.want) {
 				t.Errorf("%v\nwant: %s", err, x.want)
 			}
 		})
