@@ -17,6 +17,8 @@ type wire struct {
 	sent  [][]byte
 	flows []transport.Flow
 	n     int
+
+	backlog transport.Backlog
 }
 
 func newWire() *wire {
@@ -29,6 +31,10 @@ func newWire() *wire {
 
 func (w *wire) Buffer() []byte { return w.buf[:0] }
 func (w *wire) Wake()          {}
+
+// Backlog implements transport.Gauge.
+func (w *wire) Backlog() transport.Backlog { return w.backlog }
+
 func (w *wire) Send(to transport.Flow, b []byte) transport.Status {
 	w.sent[w.n] = append(w.sent[w.n][:0], b...)
 	w.flows[w.n] = to

@@ -48,7 +48,11 @@ func (w *Worker) appendResponse(dst []byte, m *parser.Message, b []byte, source 
 			// which a tag MAY be present)." RFC 3261 section 8.2.6.2
 			if m.To.Tag.Empty() && status != statusTrying {
 				dst = append(dst, ";tag="...)
-				dst = w.keys.AppendLocalTag(dst, m, b)
+				if why == causeOverload {
+					dst = w.keys.AppendRefusalTag(dst, m, b)
+				} else {
+					dst = w.keys.AppendLocalTag(dst, m, b)
+				}
 			}
 			dst = append(dst, "\r\n"...)
 		case parser.HeaderTimestamp:

@@ -165,7 +165,7 @@ func (c *Core) NewWorker(loop int, l transport.Loop) *Worker {
 	w.targets.text = make([]byte, 0, maxTargetText)
 	w.sweeper = dialog.NewSweeper(0, 1) // each loop looks after all: one that sleeps may be the only one with nothing to do
 	w.lines = make([]byte, 0, maxAnswerLines)
-	w.shed.init(l)
+	w.shed.init(l, w.keys)
 	c.workers[loop].Store(w)
 	return w
 }

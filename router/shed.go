@@ -1,6 +1,8 @@
 package router
 
 import (
+	"bytes"
+
 	"sipedge/parser"
 	"sipedge/router/overload"
 	"sipedge/transport"
@@ -13,24 +15,48 @@ type shedding struct {
 	control overload.Controller
 	next    transport.Instant // when to look at the gauge again
 	retry   uint32            // Retry-After of the answer in hand, in seconds
+	acks    []byte            // what the ACKs of refusals have in them
+	until   transport.Instant // and how long they may come
+	refusals
 }
 
-func (s *shedding) init(l transport.Loop) { s.gauge = transport.GaugeOf(l) }
+func (s *shedding) init(l transport.Loop, keys *txn.KeyLoop) {
+	s.gauge = transport.GaugeOf(l)
+	s.acks = append([]byte(";tag="), keys.RefusalMark()...)
+	s.refusals.init(l)
+}
 
-// appendRetry appends when to try again. "The server MAY indicate when the client should retry the request in a Retry-After
-// header field." RFC 3261 section 21.5.4
-func (s *shedding) appendRetry(dst []byte) []byte {
-	if s.retry == 0 {
+// acknowledged tells whether b is the ACK of a refusal. Nothing waits for it, so it is not read any further.
+func (s *shedding) acknowledged(b []byte, now transport.Instant) bool {
+	return now < s.until && bytes.HasPrefix(b, []byte("ACK ")) && bytes.Contains(b, s.acks)
+}
+
+// appendRefusal appends what is special about a refusal: when to try again, and why. "The server MAY indicate when the client
+// should retry the request in a Retry-After header field." RFC 3261 section 21.5.4
+func (w *Worker) appendRefusal(dst []byte) []byte {
+	s := &w.shed
+	if s.retry != 0 {
+		dst = append(dst, "Retry-After: "...)
+		dst = appendNumber(dst, uint64(s.retry))
+		dst = append(dst, "\r\n"...)
+	}
+	if s.bulk == nil {
 		return dst
 	}
-	dst = append(dst, "Retry-After: "...)
-	dst = appendNumber(dst, uint64(s.retry))
-	return append(dst, "\r\n"...)
+	const end = "\"\r\nContent-Length: 0\r\n\r\n"
+	dst = append(dst, "Warning: 399 sipedge \"too much to do"...)
+	for (len(dst)+len(end))%sizeStep != 0 {
+		dst = append(dst, '.')
+	}
+	return append(dst, "\"\r\n"...)
 }
 
 // measure lets the controller know how far behind this loop is.
 func (w *Worker) measure(now transport.Instant) {
 	s := &w.shed
+	if s.waiting {
+		w.flushRefusals()
+	}
 	if now < s.next {
 		return
 	}
@@ -77,7 +103,8 @@ func (w *Worker) unwanted(from *transport.Flow, m *parser.Message, b []byte) boo
 	}
 	w.n.Shed++
 	s.retry = w.cfg.Overload.Retry(key.Check)
-	w.reject(from, m, b, fault{statusUnavailable, causeOverload})
+	s.until = w.now.Add(64 * w.timers.T1)
+	w.refuse(from, m, b)
 	return true
 }
 

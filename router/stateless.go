@@ -1,6 +1,8 @@
 package router
 
 import (
+	"bytes"
+
 	"sipedge/parser"
 	"sipedge/transport"
 	"sipedge/txn"
@@ -76,7 +78,7 @@ func (w *Worker) answeredHere(m *parser.Message, b []byte) bool {
 		return false
 	}
 	w.scratch = w.keys.AppendLocalTag(w.scratch[:0], m, b)
-	return string(w.scratch) == string(m.To.Tag.In(b))
+	return string(w.scratch) == string(bytes.TrimPrefix(m.To.Tag.In(b), w.keys.RefusalMark()))
 }
 
 // relayResponse forwards a response to a request that was forwarded statelessly: "the proxy MUST remove

@@ -148,7 +148,7 @@ func (w *Worker) appendCause(dst []byte, why cause, m *parser.Message, b []byte)
 	case causeSaid:
 		return append(dst, w.said.lines...)
 	case causeOverload:
-		return w.shed.appendRetry(dst)
+		return w.appendRefusal(dst)
 	case causeExtensions:
 		// "The response MUST include an Unsupported (Section 20.40) header field listing those option-tags the element did
 		// not understand." RFC 3261 section 16.3 step 5; we understand none that concern a proxy.

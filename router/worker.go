@@ -66,6 +66,10 @@ func (w *Worker) Receive(from transport.Flow, b []byte, now transport.Instant) {
 	case isKeepAlive(b):
 		w.n.KeepAlives++
 		return
+	case w.shed.acknowledged(b, now):
+		w.n.RequestsIn++
+		w.n.Absorbed++
+		return
 	case from.Proto == transport.UDP && isSTUN(b):
 		w.n.KeepAlives++
 		w.answerSTUN(&from, b)

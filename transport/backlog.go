@@ -24,9 +24,27 @@ type Gauge interface {
 
 // GaugeOf finds the Gauge of a Loop, or nil.
 func GaugeOf(l Loop) Gauge {
-	if j, ok := l.(joined); ok {
-		l = j.Loop
-	}
-	g, _ := l.(Gauge)
+	g, _ := alone(l).(Gauge)
 	return g
+}
+
+// Bulk is implemented by Loops to which many datagrams of one size to one place cost less than each alone.
+type Bulk interface {
+	// SendBulk sends b as datagrams of size bytes each, the last one of what is left. It borrows b, and may use the Buffer.
+	// For the rest it is like Send.
+	SendBulk(to Flow, b []byte, size int) Status
+}
+
+// BulkOf finds the Bulk of a Loop, or nil.
+func BulkOf(l Loop) Bulk {
+	b, _ := alone(l).(Bulk)
+	return b
+}
+
+// alone is the loop without what Join has put around it.
+func alone(l Loop) Loop {
+	if j, ok := l.(joined); ok {
+		return j.Loop
+	}
+	return l
 }

@@ -24,5 +24,25 @@ func (l *KeyLoop) AppendLocalTag(dst []byte, m *parser.Message, b []byte) []byte
 	return appendToken(dst, t)
 }
 
+// AppendRefusalTag appends a To tag like AppendLocalTag, with RefusalMark in front.
+func (l *KeyLoop) AppendRefusalTag(dst []byte, m *parser.Message, b []byte) []byte {
+	return l.AppendLocalTag(append(dst, l.refusal[:]...), m, b)
+}
+
+// RefusalMark is what the To tags of our refusals begin with: the same for all processes with the same secret, and nobody
+// else's. By it alone an ACK is known to be for a refusal, and need not be read.
+func (l *KeyLoop) RefusalMark() []byte { return l.refusal[:] }
+
+// refusalMark makes the mark for a seed.
+func refusalMark(seed uint64) (mark [8]byte) {
+	var t [8]byte
+	binary.LittleEndian.PutUint64(t[:], seed^refusalPurpose)
+	binary.LittleEndian.PutUint64(t[:], xxhash.Sum64(t[:]))
+	appendToken(mark[:0], t[:6])
+	return mark
+}
+
+const refusalPurpose = 0x726566757365 // "refuse"
+
 // localTagPurpose keeps the tag's seed apart from that of the loop hash.
 const localTagPurpose = 0x746f20746167 // "to tag"

@@ -100,14 +100,15 @@ func derive(secret []byte, purpose string, n int) ([]byte, error) {
 // allocates: what goes through the cipher.Block interface would escape if it were a local variable. Owned by one loop.
 type KeyLoop struct {
 	Keys
-	block [aes.BlockSize]byte // in and out of the cipher, chained in mac
-	token [maxTokenBytes]byte // a token taken out of its characters, or before it is put into them
-	buf   []byte              // fields in a row, before they are hashed; see scratch
+	block   [aes.BlockSize]byte // in and out of the cipher, chained in mac
+	token   [maxTokenBytes]byte // a token taken out of its characters, or before it is put into them
+	refusal [8]byte             // local_tag.go
+	buf     []byte              // fields in a row, before they are hashed; see scratch
 }
 
 // Local makes the working memory of one loop.
 func (k *Keys) Local() *KeyLoop {
-	return &KeyLoop{Keys: *k, buf: make([]byte, 0, maxScratch)}
+	return &KeyLoop{Keys: *k, buf: make([]byte, 0, maxScratch), refusal: refusalMark(k.loop)}
 }
 
 // maxScratch is what the fields of one message take in a row: the whole header section at most, since

@@ -105,8 +105,7 @@ func (c *Controller) step(s, strain float64) {
 		c.limit = max(min(c.served, work), work/8, 1)
 		c.calm = 0
 	default:
-		// In proportion to how the strain moves, and to how far it is off.
-		c.limit = max(c.limit*math.Exp(-proportional*(strain-c.before)-integral*(strain-1)*s), 1)
+		c.limit = max(c.limit*math.Exp(-proportional*(strain-c.before)-drift(strain)*s), 1)
 	}
 	c.before = strain
 	c.share(strain)
@@ -116,6 +115,24 @@ func (c *Controller) step(s, strain float64) {
 		c.limit = 0
 		c.refuse = [numClasses]uint64{}
 	}
+}
+
+// drift is how fast the limit goes down, as a share of it in a second.
+func drift(strain float64) float64 {
+	switch {
+	case strain < dryStrain:
+		// Capacity goes unused.
+		return -integral - recovery*(1-strain/dryStrain)
+	case strain > brakeStrain:
+		// Less than the limit is let in already, so what the strain does is not its fault: the loop may have been away.
+		return integral * (strain - 1) * min(2*slack(strain), 1)
+	}
+	return integral * (strain - 1)
+}
+
+// slack is the share of the limit that counts at a strain.
+func slack(strain float64) float64 {
+	return min((maxStrain-strain)/(maxStrain-brakeStrain), 1)
 }
 
 // measure takes the counts of the last s seconds in and returns the work offered per second.
@@ -135,10 +152,7 @@ func (c *Controller) measure(s float64) (work float64) {
 // share makes the shares to turn away from the limit and what is offered: of calls first, and of other requests only when
 // there is no call left to turn away.
 func (c *Controller) share(strain float64) {
-	left := c.limit
-	if strain > brakeStrain {
-		left *= (maxStrain - strain) / (maxStrain - brakeStrain)
-	}
+	left := c.limit * slack(strain)
 	for i := Other; i < numClasses; i++ {
 		offered, p := c.rate[i]*cost[i], 0.0
 		if offered > left {

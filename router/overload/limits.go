@@ -24,10 +24,13 @@ const (
 
 	// What the simulation in control_test.go has shown to settle within 100 ms and to stay calm, for one loop with and without others
 	// on its core, at up to ten times what it can do.
-	proportional = 0.15 // of the limit, for a strain that grew by 1
-	integral     = 0.8  // of the limit in a second, for a strain that is off by 1
+	proportional = 0.2  // of the limit, for a strain that grew by 1
+	integral     = 2.0  // of the limit in a second, for a strain that is off by 1
 	brakeStrain  = 1.75 // beyond, less than the limit is let in
 	maxStrain    = 3.0  // and nothing here: what is far behind has to be caught up with first
+
+	recovery  = 8.0  // of the limit in a second, upwards, when the queue ran dry
+	dryStrain = 0.25 // which it does below
 
 	// smoothing of what is offered and, four times as long, of what was let in.
 	smoothing = 20 * time.Millisecond

@@ -32,6 +32,12 @@ const (
 	// sendControlBytes takes one packet info of IPv6.
 	sendControlBytes = 40
 
+	// bulkSegments is how many datagrams the kernel makes of one at most (UDP_MAX_SEGMENTS; it was raised later).
+	bulkSegments = 64
+
+	// bulkSize bounds those datagrams: one that might not fit a link is left to the ordinary way, which may fragment it.
+	bulkSize = 1200
+
 	// roundsPerPoll: a loop with a full batch in hand reads the next one without asking the
 	// kernel, but asks every so many rounds, so that other sockets have their turn.
 	roundsPerPoll = 8

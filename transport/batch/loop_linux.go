@@ -45,6 +45,7 @@ type loop struct {
 	in       intake
 	out      outgoing
 	refusals transport.Undelivered
+	bulk     bulk
 	polls    []unix.PollFd // the sockets, by listener, then wakefd, then alarmfd
 	limit    unix.Timespec // of the wait under way
 
@@ -73,6 +74,7 @@ type socket struct {
 	wildcard bool // datagrams tell their destination address, and answers leave from it
 	queue    *sendQueue
 	backlog  backlog
+	noBulk   bool // the kernel or the device does not cut up datagrams
 }
 
 func newLoop(e *Engine, id int) (*loop, error) {
