@@ -8,29 +8,6 @@ import (
 	"sipedge/transport"
 )
 
-// Counters count what became of connections since the start, all loops together.
-type Counters struct {
-	Open           uint64 // connections there are now
-	Accepted       uint64
-	Dialed         uint64
-	DialFailures   uint64 // refused, timed out, or the certificate proves another name
-	RefusedTotal   uint64 // closed at once: Limits.Connections
-	RefusedAddress uint64 // closed at once: Limits.PerAddress
-	Handshakes     uint64 // TLS handshakes that succeeded
-	HandshakeFails uint64
-	ClosedIdle     uint64
-	ClosedHalfOpen uint64 // no first message, or no handshake, in time
-	ClosedSlow     uint64 // a message that was begun did not end in time
-	ClosedOverflow uint64 // the peer did not read
-	ClosedBroken   uint64 // where the next message starts was not known
-	ClosedPings    uint64 // a flood of keep-alives
-	Stale          uint64 // messages for connections that were gone
-	Unwritten      uint64 // messages that waited in a connection when it closed
-	RingFull       uint64 // messages that a loop's queue had no room for
-	FailuresLost   uint64 // failed messages that nobody could be told of
-	Restarts       uint64 // of gnet, after it had ended by itself
-}
-
 // counters are those of one loop. The loop alone writes them, but for ringFull; anyone reads.
 type counters struct {
 	accepted, dialed, dialFailures, refusedTotal, refusedAddress                        atomic.Uint64

@@ -14,36 +14,8 @@ import (
 	"time"
 
 	"sipedge/transport"
-	"sipedge/transport/tlslayer"
 	"sipedge/transport/wslayer"
 )
-
-// Listener is one address where connections are accepted.
-type Listener struct {
-	Index uint16 // in the configuration, as in Flow.Listener
-	Addr  netip.AddrPort
-	Proto transport.Protocol
-}
-
-// Config says what to serve.
-type Config struct {
-	Listeners []Listener
-	Loops     int // number of event loops
-	FirstLoop int // Flow.Loop of the first one; those below belong to the UDP engine
-	Limits    Limits
-	// TLS has the certificates; needed for listeners of TLS and WSS.
-	TLS *tlslayer.Config
-	// Origins are the web pages that may connect by WebSocket, see wslayer.ParseOrigins.
-	Origins []string
-	// Names has the numbers of TLS names; nil: one of its own.
-	Names *transport.Names
-	// Datagrams sends what leaves by UDP; nil: nothing does.
-	Datagrams transport.Datagrams
-	// Warn is told about what is weaker than asked for, at start, and of every restart of gnet.
-	Warn func(message string)
-	// Panicked is as in transport.Config; of the message at most transport.MaxDatagram bytes.
-	Panicked func(loop int, what any, stack []byte, message []byte)
-}
 
 // Engine runs the loops over all listeners. It implements transport.Streams.
 type Engine struct {

@@ -371,6 +371,7 @@ func (l *loop) closed(c *connection) {
 	}
 	l.outTotal -= c.out
 	if c.in != nil {
+		l.held -= cap(c.in)
 		l.buffers.put(c.in)
 	}
 	if c.state&listed != 0 {

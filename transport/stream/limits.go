@@ -1,11 +1,7 @@
-//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
-
 package stream
 
 import (
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"sipedge/parser"
 )
@@ -74,8 +70,9 @@ func (l Limits) withDefaults() Limits {
 	set(&l.PerDestinationBytes, l.OutBytes)
 	l.PerDestinationBytes = min(l.PerDestinationBytes, l.OutBytes)
 	set(&l.Dials, 256)
-	// Handshakes that wait for their peer; those that compute are one per CPU (tlslayer). About 20 KB each.
-	set(&l.Handshakes, 2048)
+	// Handshakes that wait for their peer, which is what an attacker's do: more than one address can have. Those that compute are
+	// one for each CPU (tlslayer). About 20 KB each.
+	set(&l.Handshakes, 8192)
 	// RFC 5626 section 4.4.1 has clients on batteries ping every 14 minutes, others every two.
 	setD(&l.Idle, 16*time.Minute)
 	setD(&l.HalfOpen, 10*time.Second)
@@ -150,13 +147,3 @@ const (
 	// panicPause keeps an Expire that always panics from spinning.
 	panicPause = 10 * time.Millisecond
 )
-
-// fileLimit is how many connections RLIMIT_NOFILE leaves room for.
-func fileLimit() int {
-	var r unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil || r.Cur > 1<<30 {
-		return 1 << 30
-	}
-	n := int(r.Cur)
-	return max(n-max(reservedFiles, n/8), 1)
-}

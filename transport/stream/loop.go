@@ -38,7 +38,8 @@ type loop struct {
 	dialsOver chan dialOver
 	handshakes
 
-	outTotal int
+	outTotal int    // bytes that wait for peers to read
+	held     int    // capacity of the unfinished messages of all connections
 	out      []byte // what Buffer lends
 	frame    []byte // a message in its WebSocket frame
 	cipher   []byte // ciphertext to be sent
@@ -167,7 +168,10 @@ func (l *loop) recovered() {
 	case l.stage == traffic && l.intake.current == nil:
 		// Not the Handler: what became of the bytes is not known.
 		c := l.intake.conn
-		l.intake.conn, l.intake.data = nil, nil
+		if l.intake.owned {
+			l.buffers.put(l.intake.data)
+		}
+		l.intake.conn, l.intake.data, l.intake.owned = nil, nil, false
 		l.close(c)
 		l.stage-- // the others have their turn
 	case l.stage == traffic:

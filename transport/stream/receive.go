@@ -70,6 +70,7 @@ func (l *loop) give(c *connection, b []byte) {
 		in.data, in.owned = b, false
 		return
 	}
+	l.held -= cap(c.in)
 	in.data, in.owned = l.buffers.grow(c.in, b), true
 	c.in = nil
 }
@@ -116,7 +117,7 @@ func (l *loop) keep(c *connection) {
 	case c.state&ending != 0:
 		l.linger(c)
 		rest = nil
-	case len(rest) > 0 && l.buffers.lent > l.engine.limits.InTotal:
+	case l.held+len(rest) > l.engine.limits.InTotal && len(rest) > 0:
 		l.n.closedSlow.Add(1)
 		l.close(c)
 		rest = nil
@@ -142,6 +143,7 @@ func (l *loop) keep(c *connection) {
 			l.buffers.put(data)
 		}
 	}
+	l.held += cap(c.in)
 	if c.began == 0 {
 		c.began = l.now
 	}

@@ -1,8 +1,11 @@
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+
 package stream
 
 import (
 	"bytes"
 	"encoding/binary"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -76,6 +79,8 @@ func TestRingConcurrent(t *testing.T) {
 				}
 				if r.put(&transport.Flow{Gen: uint32(w), Conn: uint32(n)}, b[:n]) {
 					i++
+				} else {
+					runtime.Gosched()
 				}
 			}
 		})
@@ -84,6 +89,7 @@ func TestRingConcurrent(t *testing.T) {
 	for got := 0; got < writers*each; {
 		p := r.next()
 		if p == nil {
+			runtime.Gosched()
 			continue
 		}
 		w, i := binary.BigEndian.Uint32(p.b), binary.BigEndian.Uint32(p.b[4:])
