@@ -61,8 +61,10 @@ type Answer struct {
 	Verdict  Verdict // Default, Forward or Reject
 	Status   int     // with Reject; with Resolved: which look-up
 	Targets  TargetSet
+	Peer     uint16 // with Forward, as Query.Peer
 
-	own  *own // a request of our own instead, see own_request.go
+	own  *own          // a request of our own instead, see own_request.go
+	lost *lostResponse // a response instead, see backup_response.go
 	next *Answer
 }
 

@@ -312,6 +312,9 @@ func (p *edgeProxy) resolver() router.Resolver {
 					if q.Port != 0 {
 						h.Port = q.Port
 					}
+					if q.Transport != 0 {
+						h.Proto = q.Transport
+					}
 					if (p.blocked[h.Addr] > now) == blocked {
 						dst = append(dst, h)
 					}

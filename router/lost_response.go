@@ -10,7 +10,7 @@ import (
 // A response on a stream goes back on the connection of its request. "If that connection is no longer open, the server SHOULD
 // open a connection to the IP address in the 'received' parameter, if present, using the port in the 'sent-by' value, or the
 // default port for that transport, if no port is specified." RFC 3261 section 18.2.2. Once: what becomes of the response then
-// is left to the retransmissions of its client, and to RFC 3263 section 5 where sent-by is a name that can be looked up.
+// is left to RFC 3263 section 5 where sent-by is a name (see backup_response.go), and to the retransmissions of its client.
 
 // isResponse tells a rendered response from a request.
 func isResponse(b []byte) bool { return bytes.HasPrefix(b, responseStart) }
@@ -22,7 +22,7 @@ var responseStart = []byte("SIP/2.0 ")
 func (w *Worker) resendLost(to *transport.Flow, b []byte, borrowed bool) bool {
 	other, ok := w.otherWay(to, b)
 	if !ok {
-		return false
+		return to.Gen == 0 && w.backup(to, b, false)
 	}
 	if borrowed {
 		b = append(w.loop.Buffer(), b...)

@@ -257,7 +257,7 @@ func (w *Worker) goOn(c *txn.ResponseContext) {
 // field, if present", RFC 3261 section 21.5.4; without it a 503 counts as a 500), or, where there was no response, for
 // blockedFor.
 func (w *Worker) block(br *txn.ClientTransaction, m *parser.Message, b []byte) {
-	if br.Flags&branchResolved == 0 {
+	if br.Flags&branchResolved == 0 || w.cfg.Resolver.Block == nil {
 		return
 	}
 	d := blockedFor

@@ -146,7 +146,11 @@ func (w *Worker) begin(c *txn.ResponseContext, from *transport.Flow, m *parser.M
 	}
 	if f.status == 0 {
 		if w.aside {
-			if f = w.passOn(from, m, b); f.status == 0 {
+			found, g := w.find(nil, m, b, 0)
+			if f = g; found && f.status == 0 {
+				f = w.passOn(from, m, b)
+			}
+			if f.status == 0 { // or its name is being looked up, and its copy finds the answer
 				c.Server.State = txn.Terminated
 				return
 			}

@@ -10,6 +10,7 @@ package router
 
 import (
 	"fmt"
+	"hash/maphash"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -126,6 +127,7 @@ type Core struct {
 	rules     rules
 	headers   headerTable
 	reach     resolve.Reach
+	seed      maphash.Seed
 	turn      atomic.Uint64 // which loop makes the next request of our own
 }
 
@@ -140,7 +142,7 @@ func New(cfg Config, store *txn.Store, keys *txn.Keys) (*Core, error) {
 	if cfg.Peer == nil {
 		cfg.Peer = func(uint32, uint8, uint32) uint32 { return 0 }
 	}
-	c := &Core{cfg: cfg, store: store, keys: keys}
+	c := &Core{cfg: cfg, store: store, keys: keys, seed: maphash.MakeSeed()}
 	c.rules.addDefault()
 	for _, l := range cfg.Listeners {
 		c.listeners = append(c.listeners, newListener(l))

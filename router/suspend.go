@@ -32,6 +32,10 @@ func (w *Worker) answered(a *Answer) {
 		w.ownRequest(a)
 		return
 	}
+	if a.lost != nil {
+		w.backup(&a.lost.to, a.lost.b, true)
+		return
+	}
 	c, outcome := w.local.Claim(a.Ref)
 	if outcome == txn.Gone {
 		w.n.LateAnswers++
@@ -39,6 +43,7 @@ func (w *Worker) answered(a *Answer) {
 	}
 	w.scratch = append(w.scratch[:0], byte(a.Verdict))
 	w.scratch = binary.LittleEndian.AppendUint16(w.scratch, uint16(a.Status))
+	w.scratch = binary.LittleEndian.AppendUint16(w.scratch, a.Peer)
 	w.scratch = a.Targets.marshal(w.scratch)
 	e := txn.Event{Kind: txn.EventAnswer, Seq: a.Decision, Data: w.scratch}
 	if outcome == txn.Busy {
@@ -65,7 +70,8 @@ func (w *Worker) resume(c *txn.ResponseContext, e *txn.Event) {
 	}
 	c.Flags &^= flagSuspended
 	c.Wait = 0
-	w.targets.unmarshal(e.Data[3:])
+	c.Peer = binary.LittleEndian.Uint16(e.Data[3:])
+	w.targets.unmarshal(e.Data[5:])
 
 	b := w.local.Bytes(c.Request)
 	m := &w.kept
