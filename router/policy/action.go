@@ -152,7 +152,8 @@ func (x *decision) keyOf(by config.HashBy) uint64 {
 	if by == config.HashFrom {
 		u = &x.m.From.URI
 	}
-	// "comparison of the userinfo [...] is case-sensitive", of the host it is not (RFC 3261 section 19.1.4).
+	// "Comparison of the userinfo of SIP and SIPS URIs is case-sensitive. [...] Comparison of all other components of the URI is
+	// case-insensitive unless explicitly defined otherwise." RFC 3261 section 19.1.4
 	t := append(x.text.text[:0], u.User.In(x.b)...)
 	t = append(t, '@')
 	host := len(t)

@@ -56,7 +56,8 @@ func newRedirect(r *config.Redirect) (redirect, error) {
 		}
 		q := ""
 		if len(r.To) > 1 {
-			// "A "q" value indicates the relative preference", RFC 3261 section 20.10; sixteen fit into steps of 0.05.
+			// "The "q" parameter indicates a relative preference for the particular Contact header field value", RFC 3261 section
+			// 10.2.1.2; sixteen fit into steps of 0.05.
 			q = ";q=" + strconv.FormatFloat(1-float64(i)*0.05, 'f', 2, 64)
 		}
 		c := contact{head: "Contact: <" + uri, tail: ">" + q + "\r\n"}

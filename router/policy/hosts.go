@@ -39,8 +39,8 @@ func newHosts(ps []config.TextPattern) *hosts {
 	return h
 }
 
-// has tells whether the host of a sip or sips URI is in h: "comparison of the host is case-insensitive" (RFC 3261 section
-// 19.1.4), and addresses are compared by value.
+// has tells whether the host of a sip or sips URI is in h: case does not count there (RFC 3261 section 19.1.4), and
+// addresses are compared by value.
 func (h *hosts) has(b []byte, u *parser.URI) bool {
 	if u.SchemeIs != parser.SchemeSIP && u.SchemeIs != parser.SchemeSIPS {
 		return false

@@ -65,8 +65,8 @@ func (n *number) read(b []byte, u *parser.URI, c *config.Country) bool {
 	return true
 }
 
-// subscriber reads the digits of a telephone-subscriber (RFC 3966 section 3). Visual separators "have no meaning" (section 4) and go,
-// where such a thing is expected: behind a + or with phone.
+// subscriber reads the digits of a telephone-subscriber (RFC 3966 section 3). "Visual separators [...] merely aid
+// readability" (section 5.1.1) and go, where such a thing is expected: behind a + or with phone.
 func (n *number) subscriber(s []byte, phone bool) bool {
 	d := &n.dialled
 	*d = digits{}

@@ -104,8 +104,9 @@ func appendNumberParams(dst, b []byte, params parser.Span, number []byte) []byte
 	}
 }
 
-// appendTelAsSIP: "the telephone-subscriber portion of the tel URL, including any parameters, is placed into the userinfo part
-// of the SIP or SIPS URI", and "SHOULD [...] user parameter "phone"" RFC 3261 section 19.1.6.
+// appendTelAsSIP: "the entire telephone-subscriber portion of the tel URL, including any parameters, is placed into the userinfo
+// part of the SIP or SIPS URI." RFC 3261 section 19.1.6. There "the user parameter value "phone" SHOULD be present", section
+// 19.1.1.
 func appendTelAsSIP(dst, b []byte, u *parser.URI, number, host []byte) []byte {
 	dst = append(dst, "sip:"...)
 	if number == nil {
