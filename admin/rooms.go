@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sipedge/router"
+	"sipedge/router/dialog"
 	"sipedge/router/resolve"
 	"sipedge/transport/stream"
 	"sipedge/txn"
@@ -142,4 +143,26 @@ var resolverMetrics = []metric[resolverCounters]{
 	{"dns_panics_total", "Panics while looking for a place.", counter, func(n *resolverCounters) uint64 { return n.Panics }},
 	{"dns_in_flight", "Look-ups under way or waiting.", gauge, func(n *resolverCounters) uint64 { return n.InFlight }},
 	{"dns_cache_entries", "Places in the cache.", gauge, func(n *resolverCounters) uint64 { return n.Entries }},
+}
+
+// Calls shows the calls that count against limits.
+func Calls(t *dialog.Table) prometheus.Collector {
+	return newTable(callMetrics, nil, func(show func(*dialog.Stats, ...string)) {
+		n := t.Stats()
+		show(&n)
+	})
+}
+
+type callStats = dialog.Stats
+
+var callMetrics = []metric[callStats]{
+	{"counted_calls", "Calls that count against a limit.", gauge, func(n *callStats) uint64 { return uint64(n.Live) }},
+	{"counted_calls_begun_total", "INVITEs that were counted.", counter, func(n *callStats) uint64 { return n.Begun }},
+	{"counted_calls_confirmed_total", "Of begun: answered with a 2xx.", counter, func(n *callStats) uint64 { return n.Confirmed }},
+	{"counted_calls_ended_total", "Of begun: ended.", counter, func(n *callStats) uint64 { return n.Ended }},
+	{"counted_calls_expired_total", "Of ended: by --max-call-duration, without a BYE.", counter, func(n *callStats) uint64 { return n.Expired }},
+	{"counted_calls_full_total", "INVITEs refused because too many calls were counted.", counter, func(n *callStats) uint64 { return n.Full }},
+	{"counted_calls_refused_total", "INVITEs refused because their peer had as many calls as it may have.", counter, func(n *callStats) uint64 { return n.Refused }},
+	{"counted_calls_forgotten_total", "Calls of which too little could be kept to end them from here.", counter, func(n *callStats) uint64 { return n.Forgotten }},
+	{"counted_calls_busy_total", "Events of counted calls that were given up.", counter, func(n *callStats) uint64 { return n.Busy }},
 }

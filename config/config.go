@@ -33,6 +33,7 @@ type Config struct {
 
 	T1, T2, T4, TimerC time.Duration
 	MaxTransactions    int
+	MaxCallDuration    time.Duration
 
 	Loops            int
 	UDPIO            UDPIO

@@ -120,7 +120,7 @@ var settingCases = map[string]struct {
 	"ws-origin": {
 		get:   func(c *Config) any { return c.WSOrigins },
 		right: map[string]any{"https://phone.example.com": []string{"https://phone.example.com"}, "http://localhost:8080": []string{"http://localhost:8080"}, "https://*.example.com": []string{"https://*.example.com"}, "*": []string{"*"}},
-		wrong: map[string]string{"phone.example.com": "no origin", "https://phone.example.com/": "no origin", "https://": "no origin"},
+		wrong: map[string]string{"phone.example.com": "no origin", "https://phone.example.com/call": "no origin", "https://a@b.example": "no origin", "https://*b.example": "no origin"},
 	},
 	"tls-cert": {
 		get:   func(c *Config) any { return c.TLS.Pairs },
@@ -234,6 +234,11 @@ var settingCases = map[string]struct {
 		get:   func(c *Config) any { return c.MaxTransactions },
 		right: map[string]any{"1": 1, "20k": 20_000, "8M": 8_000_000, "8000000": 8_000_000},
 		wrong: map[string]string{"0": "not within", "1000M": "not within", "8G": "no such number", "many": "no such number"},
+	},
+	"max-call-duration": {
+		get:   func(c *Config) any { return c.MaxCallDuration },
+		right: map[string]any{"12h": 12 * time.Hour, "1m": time.Minute},
+		wrong: map[string]string{"12": "no duration", "0s": "not within", "1000h": "not within"},
 	},
 	"data-dir": {
 		get:   func(c *Config) any { return c.DataDir },
@@ -360,7 +365,7 @@ func TestDefaults(t *testing.T) {
 		Listeners: listeners("udp", "127.0.0.1:5060"),
 		Mode:      Stateful, RecordRoute: RecordAuto, Policy: DefaultPolicy(),
 		T1: 500 * time.Millisecond, T2: 4 * time.Second, T4: 5 * time.Second, TimerC: 185 * time.Second,
-		MaxTransactions: 8_000_000, Loops: min(runtime.NumCPU(), runtime.GOMAXPROCS(0), 32), UDPIO: UDPIO(defaultUDPIO()), UDPReceiveBuffer: 4 << 20, UDPMTUSwitch: true,
+		MaxTransactions: 8_000_000, MaxCallDuration: 12 * time.Hour, Loops: min(runtime.NumCPU(), runtime.GOMAXPROCS(0), 32), UDPIO: UDPIO(defaultUDPIO()), UDPReceiveBuffer: 4 << 20, UDPMTUSwitch: true,
 		MaxConnections: 100_000, MaxConnectionsPerAddress: 4096, StreamIdle: 10 * time.Minute,
 		DataDir: c.DataDir, Admin: Admin{UnixPath: c.DataDir + "/admin.sock"}, Drain: 5 * time.Second, LogLevel: LogInfo, LogFormat: LogText,
 	}

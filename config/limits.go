@@ -17,6 +17,8 @@ const (
 
 	maxDrain = time.Hour
 
+	minCallDuration, maxCallDuration = time.Minute, 30 * 24 * time.Hour
+
 	maxTransactions = 256_000_000 // slot numbers have 32 bits; this many would take about 100 GB
 
 	minReceiveBuffer = 64 << 10  // one datagram of the largest size

@@ -184,6 +184,11 @@ var groups = []group{
 			usage:   "Transactions kept at once, finished ones included; beyond that 503. Memory is taken as it is needed.",
 			example: "8M", def: is("8M"), set: setMaxTransactions,
 		},
+		{
+			name: "max-call-duration", arg: "DURATION",
+			usage:   "When a call that counts against a limit of the policy, and whose BYE never came by, counts no longer.",
+			example: "12h", def: is("12h"), set: duration(func(c *Config) *time.Duration { return &c.MaxCallDuration }, minCallDuration, maxCallDuration),
+		},
 	}},
 	{"Process", []setting{
 		{

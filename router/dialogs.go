@@ -21,6 +21,9 @@ import (
 //
 // A branch that was given up as silent keeps its entry until nothing can come for it any more: a late 2xx makes a call.
 
+// TokenParam is the name of the URI parameter by which our Record-Route values are known, for dialog.Config.
+const TokenParam = tokenParam
+
 // counts tells whether m, sent to a target with this rule, begins a call that is watched.
 func (w *Worker) counts(c *txn.ResponseContext, r *rule) bool {
 	return r.counted && w.cfg.Dialogs != nil && c.Server.Kind == txn.InviteServer && !w.routing.tagged

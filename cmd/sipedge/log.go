@@ -13,8 +13,8 @@ import (
 	"sipedge/config"
 )
 
-// newLog writes to w as the configuration says. Of equal messages in a second it keeps the first
-// hundred and then every hundredth, so that a flood of anything cannot fill a disk.
+// newLog writes to w, which must be safe for concurrent use, as the configuration says. Of equal messages in a second it
+// keeps the first hundred and then every hundredth, so that a flood of anything cannot fill a disk.
 func newLog(cfg *config.Config, w io.Writer) *zap.Logger {
 	ec := zap.NewProductionEncoderConfig()
 	ec.TimeKey = "time"
@@ -38,7 +38,7 @@ func newLog(cfg *config.Config, w io.Writer) *zap.Logger {
 	case config.LogError:
 		level = zapcore.ErrorLevel
 	}
-	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)
+	core := zapcore.NewCore(encoder, zapcore.AddSync(w), level)
 	return zap.New(zapcore.NewSamplerWithOptions(core, time.Second, 100, 100))
 }
 

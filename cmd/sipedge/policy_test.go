@@ -139,6 +139,74 @@ routes:
 	}
 }
 
+// bye ends a call from the side that an INVITE came from: answer is what alice received.
+func bye(p *phone, answer, branch string) {
+	p.t.Helper()
+	text := "BYE sip:bob@192.0.2.99 SIP/2.0\r\nVia: SIP/2.0/UDP " + p.addr() + ";branch=z9hG4bKbye" + branch + "\r\nMax-Forwards: 70\r\n"
+	for line := range strings.SplitSeq(answer, "\r\n") {
+		name, value, _ := strings.Cut(line, ": ")
+		switch name {
+		case "From", "To", "Call-ID":
+			text += line + "\r\n"
+		case "Record-Route":
+			text += "Route: " + value + "\r\n"
+		case "Contact":
+			text = strings.Replace(text, "sip:bob@192.0.2.99", strings.Trim(value, "<>"), 1)
+		}
+	}
+	text += "CSeq: 2 BYE\r\nContent-Length: 0\r\n\r\n"
+	if _, err := p.conn.WriteToUDP([]byte(text), p.edge); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// Caps of a gateway and of a peer count calls from INVITE to BYE.
+func TestCaps(t *testing.T) {
+	for what, parts := range map[string][2]string{
+		"gateway": {"calls: 1, ", ""},
+		"peer":    {"", "peers: {all: {addresses: 127.0.0.0/8, limits: {calls: 1, answer: {code: 486, reason: One Is Enough}}}}"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			bob := newPhone(t, "127.0.0.1:9")
+			file := writeFile(t, filepath.Join(t.TempDir(), "policy.yaml"), fmt.Sprintf(`
+domains: [example.com]
+%s
+gateways:
+  one: {members: [{%suri: "sip:%s"}], unavailable: {code: 486, reason: One Is Enough}}
+routes:
+  - match: {uri: {ours: true}}
+    gateway: one
+`, parts[1], parts[0], bob.addr()))
+			e := startEdge(t, nil, "--policy="+file)
+			alice := newPhone(t, e.udp[0])
+			bob.edge = alice.edge
+			for round := range 3 {
+				n := fmt.Sprint(round)
+				alice.request("INVITE", "sip:bob@example.com", "first"+n)
+				invite := bob.receive("INVITE ")
+				alice.request("INVITE", "sip:bob@example.com", "early"+n)
+				alice.receive("SIP/2.0 486 One Is Enough\r\n")
+				bob.answer(invite, "200 OK")
+				answer := alice.receive("SIP/2.0 200 ")
+				alice.request("INVITE", "sip:bob@example.com", "second"+n)
+				alice.receive("SIP/2.0 486 One Is Enough\r\n")
+				e.waitMetric("sipedge_counted_calls 1")
+				bye(alice, answer, n)
+				bob.answer(bob.receive("BYE "), "200 OK")
+				alice.receive("SIP/2.0 200 ")
+				e.waitMetric("sipedge_counted_calls 0")
+			}
+			// A call that fails counts no longer either.
+			alice.request("INVITE", "sip:bob@example.com", "refused")
+			bob.answer(bob.receive("INVITE "), "404 Not Found")
+			alice.receive("SIP/2.0 404 ")
+			e.waitMetric("sipedge_counted_calls 0")
+			alice.request("INVITE", "sip:bob@example.com", "again")
+			bob.receive("INVITE ")
+		})
+	}
+}
+
 // A gateway that does not answer its probes is down, and calls go to the other one; when it answers it is up again.
 func TestProbes(t *testing.T) {
 	first, second := newPhone(t, "127.0.0.1:9"), newPhone(t, "127.0.0.1:9")

@@ -59,6 +59,9 @@ type edge struct {
 	mu       sync.Mutex
 	messages []logLine
 	arrived  chan struct{} // closed and renewed with each line
+	log      *os.File      // what the lines come from
+	deaf     chan struct{} // closed: no more lines are read
+	hear     chan struct{} // closed: they are again
 }
 
 type logLine map[string]any
@@ -67,7 +70,7 @@ type logLine map[string]any
 // until it serves.
 func startEdge(t *testing.T, env []string, args ...string) *edge {
 	t.Helper()
-	e := &edge{t: t, dir: filepath.Join(t.TempDir(), "state"), exited: make(chan struct{}), arrived: make(chan struct{}), at: map[string][]string{}}
+	e := &edge{t: t, dir: filepath.Join(t.TempDir(), "state"), exited: make(chan struct{}), arrived: make(chan struct{}), at: map[string][]string{}, deaf: make(chan struct{}), hear: make(chan struct{})}
 	environ := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "SIPEDGE_DATA_DIR=" + e.dir, "SIPEDGE_LISTEN=udp:127.0.0.1:0", "SIPEDGE_LOG_FORMAT=json"}
 	e.cmd = exec.Command(binary, append([]string{"serve"}, args...)...)
 	e.cmd.Env = append(environ, env...)
@@ -75,11 +78,13 @@ func startEdge(t *testing.T, env []string, args ...string) *edge {
 	if err != nil {
 		t.Fatal(err)
 	}
+	e.log = stderr.(*os.File)
 	if err := e.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		e.cmd.Process.Kill()
+		close(e.hear)
 		<-e.exited
 		if t.Failed() {
 			for _, l := range e.messages {
@@ -119,9 +124,20 @@ func (e *edge) read(stderr io.Reader) {
 		close(e.arrived)
 		e.arrived = make(chan struct{})
 		e.mu.Unlock()
+		select {
+		case <-e.deaf:
+			<-e.hear
+		default:
+		}
 	}
 	e.cmd.Wait()
 	close(e.exited)
+}
+
+// deafen ends the reading of the log until the test ends. (One more read may take what the pipe holds.)
+func (e *edge) deafen() *os.File {
+	close(e.deaf)
+	return e.log
 }
 
 func (e *edge) lines() []logLine {
@@ -315,7 +331,10 @@ func answerTo(request, status, contact string) string {
 		case "Via", "From", "Call-ID", "CSeq", "Record-Route":
 			text += line + "\r\n"
 		case "To":
-			text += line + ";tag=bob\r\n"
+			if !strings.Contains(line, ";tag=") {
+				line += ";tag=bob"
+			}
+			text += line + "\r\n"
 		}
 	}
 	return text + "Contact: <sip:bob@" + contact + ">\r\nContent-Length: 0\r\n\r\n"

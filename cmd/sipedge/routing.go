@@ -10,6 +10,7 @@ import (
 
 	"sipedge/config"
 	"sipedge/router"
+	"sipedge/router/dialog"
 	"sipedge/router/gateway"
 	"sipedge/router/overload"
 	"sipedge/router/policy"
@@ -71,12 +72,32 @@ type policies struct {
 	decider *policy.Decider
 	cfg     *config.Config
 	log     *zap.Logger
+	calls   *dialog.Table // those that count against a limit; nil without a policy file
 	ticks   chan struct{} // the schedules are new
 }
 
 func newPolicies(cfg *config.Config, e *engines, log *zap.Logger) *policies {
 	pool := gateway.NewPool()
-	return &policies{pool: pool, decider: policy.New(pool, e.names, e.peer), cfg: cfg, log: log, ticks: make(chan struct{}, 1)}
+	s := &policies{pool: pool, decider: policy.New(pool, e.names, e.peer), cfg: cfg, log: log, ticks: make(chan struct{}, 1)}
+	if cfg.PolicyFile != "" {
+		s.calls = dialog.New(dialog.Config{
+			MaxDuration: cfg.MaxCallDuration,
+			Begun:       func(o dialog.Owner, now transport.Instant) bool { return s.decider.Begun(o.Peer, now) },
+			Ended: func(o dialog.Owner) {
+				s.decider.Ended(o.Gateway)
+				s.decider.Ended(o.Peer)
+			},
+			TokenParam: router.TokenParam,
+		})
+	}
+	return s
+}
+
+// close ends what runs beside.
+func (s *policies) close() {
+	if s.calls != nil {
+		s.calls.Close()
+	}
 }
 
 // hook makes the router ask. Without a policy file there is nothing to ask about.
@@ -85,7 +106,7 @@ func (s *policies) hook(rc *router.Config) {
 		return
 	}
 	rc.Decide, rc.Admit, rc.Outcome, rc.Emergency = s.decider.Decide, s.decider.Admit, s.decider.Outcome, s.decider.Emergency
-	rc.Probed = s.decider.Probed
+	rc.Probed, rc.Dialogs = s.decider.Probed, s.calls
 }
 
 // load puts a policy in force.

@@ -47,7 +47,10 @@ certificates again; what is wrong in them is logged and changes nothing.`,
 			if err != nil {
 				return usageError{err}
 			}
-			return serve(cfg, newLog(cfg, stderr))
+			lines := newLogQueue(stderr)
+			log := newLog(cfg, lines)
+			lines.tell(log)
+			return serve(cfg, log, lines)
 		},
 	}
 	flags = config.Register(c.Flags())
@@ -75,7 +78,7 @@ Examples:
 }
 
 // serve runs the proxy from start to exit.
-func serve(cfg *config.Config, log *zap.Logger) error {
+func serve(cfg *config.Config, log *zap.Logger, lines *logQueue) error {
 	defer log.Sync()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
@@ -87,7 +90,7 @@ func serve(cfg *config.Config, log *zap.Logger) error {
 	}
 	runtime.GOMAXPROCS(batch.Procs(cfg.Loops))
 
-	p, err := start(cfg, log)
+	p, err := start(cfg, log, lines)
 	if err != nil {
 		return err
 	}
@@ -103,6 +106,7 @@ type proxy struct {
 	policy   *policies
 	service  *admin.Service
 	panics   *panicLog
+	lines    *logQueue
 	ended    chan error // what the calls cannot go on without has ended
 
 	// What runs beside the loops until stop.
@@ -113,7 +117,7 @@ type proxy struct {
 
 // start opens everything and serves. What fails most often, a port that is taken, comes before what
 // costs memory.
-func start(cfg *config.Config, log *zap.Logger) (p *proxy, err error) {
+func start(cfg *config.Config, log *zap.Logger, lines *logQueue) (p *proxy, err error) {
 	if err := cfg.MakeDataDir(); err != nil {
 		return nil, err
 	}
@@ -129,7 +133,7 @@ func start(cfg *config.Config, log *zap.Logger) (p *proxy, err error) {
 		return nil, err
 	}
 	warn := func(m string) { log.Warn(m) }
-	p = &proxy{panics: newPanicLog(log), ended: make(chan error, 2)}
+	p = &proxy{panics: newPanicLog(log), lines: lines, ended: make(chan error, 2)}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	if p.engines, err = openEngines(cfg, warn, p.panics); err != nil {
 		return nil, err
@@ -146,6 +150,9 @@ func start(cfg *config.Config, log *zap.Logger) (p *proxy, err error) {
 			ln.Close()
 			if p.resolver != nil {
 				p.resolver.Close()
+			}
+			if p.policy != nil {
+				p.policy.close()
 			}
 		}
 	}()
@@ -232,8 +239,14 @@ func (p *proxy) newService(warn func(string)) (*admin.Service, error) {
 		admin.Build(programVersion(), runtime.Version()), admin.Loops(p.loopSources()...), admin.Router(p.core), admin.Store(p.store),
 		admin.Resolver(p.resolver), admin.GatewayMetrics(p.policy.pool),
 	}
+	sources = append(sources, prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "sipedge_log_lines_lost_total", Help: "Log lines that could not be written, or found too many waiting before them.",
+	}, func() float64 { return float64(p.lines.lost.Load()) }))
 	if p.streams != nil {
 		sources = append(sources, admin.Streams(p.streams))
+	}
+	if p.policy.calls != nil {
+		sources = append(sources, admin.Calls(p.policy.calls))
 	}
 	s, err := admin.New(warn, sources...)
 	if err == nil {
@@ -280,6 +293,7 @@ func (p *proxy) run(cfg *config.Config, log *zap.Logger, signals <-chan os.Signa
 	}
 	p.beside.Wait()
 	p.resolver.Close()
+	p.policy.close()
 	p.store.Close()
 	p.service.Close()
 	p.panics.close()

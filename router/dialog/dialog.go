@@ -25,7 +25,12 @@ type Config struct {
 	MaxDuration time.Duration
 	// MaxEarly ends the entry of an INVITE that is neither answered nor refused: more than any Timer C. 0: DefaultMaxEarly.
 	MaxEarly time.Duration
-	// Ended is told once of each entry that ends, on the loop that ended it. It must not block or allocate.
+	// Begun is asked once before each entry that is to begin, on its loop; false: those it would count among have as many calls as
+	// they may have, and it does not begin. It takes the place of the peer; that of the gateway was taken when the gateway was
+	// chosen. Nil: always. It must not block or allocate.
+	Begun func(o Owner, now transport.Instant) bool
+	// Ended is told once of each entry that ends, on the loop that ended it, and gives back both places. It must not block or
+	// allocate.
 	Ended func(Owner)
 	// TokenParam is the name of the URI parameter by which Record-Route values of ours are known.
 	TokenParam string
@@ -85,6 +90,17 @@ func (t *Table) Live() int { return int(t.live.Load()) }
 // Begin makes the entry of a call whose INVITE m, as it was received, is about to be forwarded. It copies what it keeps.
 // ok is false when there is no room: the call must not be forwarded then, or it would not be counted.
 func (t *Table) Begin(l *txn.Local, owner Owner, from *transport.Flow, m *parser.Message, b []byte, now transport.Instant) (ref txn.Ref, ok bool) {
+	if t.cfg.Begun != nil && !t.cfg.Begun(owner, now) {
+		t.stats.refused.Add(1)
+		return txn.Ref{}, false
+	}
+	if ref, ok = t.begin(l, owner, from, m, b, now); !ok && t.cfg.Ended != nil {
+		t.cfg.Ended(Owner{Peer: owner.Peer}) // the gateway's place is for the caller to give back
+	}
+	return ref, ok
+}
+
+func (t *Table) begin(l *txn.Local, owner Owner, from *transport.Flow, m *parser.Message, b []byte, now transport.Instant) (ref txn.Ref, ok bool) {
 	var text [maxText]byte
 	var parts [numParts]part
 	n := put(text[:0], &parts[CallID], m.CallID.In(b))

@@ -14,12 +14,13 @@ type Stats struct {
 	Ended     uint64
 	Expired   uint64 // of them, by time
 	Full      uint64 // INVITEs that found no room
+	Refused   uint64 // INVITEs that Config.Begun was against
 	Forgotten uint64 // texts that found no room: the call counts, but cannot be ended from here
 	Busy      uint64 // events given up because the entry stayed claimed
 }
 
 type counters struct {
-	begun, confirmed, ended, expired, full, forgotten, busy atomic.Uint64
+	begun, confirmed, ended, expired, full, refused, forgotten, busy atomic.Uint64
 }
 
 // Stats copies the counters. Safe from any goroutine.
@@ -27,7 +28,7 @@ func (t *Table) Stats() Stats {
 	s := &t.stats
 	return Stats{
 		Live: t.Live(), Begun: s.begun.Load(), Confirmed: s.confirmed.Load(), Ended: s.ended.Load(), Expired: s.expired.Load(),
-		Full: s.full.Load(), Forgotten: s.forgotten.Load(), Busy: s.busy.Load(),
+		Full: s.full.Load(), Refused: s.refused.Load(), Forgotten: s.forgotten.Load(), Busy: s.busy.Load(),
 	}
 }
 

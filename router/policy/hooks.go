@@ -37,6 +37,12 @@ func (d *Decider) Outcome(o router.Outcome) {
 	}
 }
 
+// Begun takes a place for a call of the peer with that number, false when there is none left. Decide has looked at it
+// before; in the meantime another loop may have taken the last one. Ended gives it back.
+func (d *Decider) Begun(n uint16, now transport.Instant) bool {
+	return n == 0 || d.pool.Admit(gateway.Number(n), now, false) == gateway.Admitted
+}
+
 // Ended gives back the place of a call that was admitted, or was not sent in the end.
 func (d *Decider) Ended(n uint16) {
 	if n != 0 {
