@@ -93,7 +93,7 @@ func (w *Worker) Receive(from transport.Flow, b []byte, now transport.Instant) {
 
 // parse reads a datagram, a WebSocket message (RFC 7118 section 5: "Each SIP message MUST be carried within a single WebSocket
 // message", and needs no Content-Length) or what a stream was found to hold: then the verdicts that only a stream has
-// count, above all "For stream-oriented transports, [...] the Content-Length header field [...] MUST be used" (RFC 3261
+// count, above all "The Content-Length header field MUST be used with stream oriented transports." (RFC 3261
 // section 18.3). What is behind the bounds of the transport comes here for its answer too.
 func parse(b []byte, m *parser.Message, proto transport.Protocol) parser.Error {
 	if proto != transport.TCP && proto != transport.TLS {
