@@ -100,14 +100,18 @@ func (w *Worker) dialogLost(c *txn.ResponseContext, br *txn.ClientTransaction) {
 	}
 }
 
-// dialogsEnd ends what the branches of c still hold, when c ends before its time.
-func (w *Worker) dialogsEnd(c *txn.ResponseContext) {
-	if w.cfg.Dialogs == nil {
-		return
-	}
+// branchesEnd is for the branches of a context that ends before its time, for want of room: of no timer, say.
+func (w *Worker) branchesEnd(c *txn.ResponseContext) {
 	for br := w.local.First(c); br != nil; br = w.local.Next(br) {
 		if br.Flags&branchCounted != 0 {
 			w.cfg.Dialogs.End(w.local, br.Dialog)
+		}
+		switch {
+		case br.Status != 0:
+		case c.Flags&flagOwn != 0:
+			w.ownEnded(c, br, 0)
+		default:
+			w.report(c, br, Unfinished, 0)
 		}
 	}
 }

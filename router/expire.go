@@ -73,6 +73,9 @@ func (w *Worker) expire(c *txn.ResponseContext, deadline transport.Instant) {
 }
 
 func (w *Worker) expireBranch(c *txn.ResponseContext, br *txn.ClientTransaction) {
+	if br.TimerC != 0 && br.TimerC <= w.now {
+		w.timerC(c, br) // first: what is given up is not sent again
+	}
 	act := br.Main.Expire(w.now, w.timers)
 	if act&txn.Resend != 0 && c.Request.Len > 0 && br.Edits.Len > 0 { // Timer A or E
 		w.n.Resent++
@@ -85,9 +88,6 @@ func (w *Worker) expireBranch(c *txn.ResponseContext, br *txn.ClientTransaction)
 	if br.Cancel.State != txn.None && br.Cancel.Expire(w.now, w.timers)&txn.Resend != 0 {
 		w.n.Resent++
 		w.transmitCancel(c, br)
-	}
-	if br.TimerC != 0 && br.TimerC <= w.now {
-		w.timerC(c, br)
 	}
 }
 

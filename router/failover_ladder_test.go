@@ -158,7 +158,11 @@ func (p *edgeProxy) admit(a router.Attempt) bool {
 
 // openDialogs is "dialogs [most N] [duration D] [early D]".
 func (p *edgeProxy) openDialogs(words []string) (err error) {
-	cfg := calls.Config{TokenParam: "se", Ended: func(o calls.Owner) { p.places[o.Gateway]-- }}
+	cfg := calls.Config{TokenParam: "se", Ended: func(o calls.Owner) {
+		if o.Gateway != 0 {
+			p.places[o.Gateway]--
+		}
+	}}
 	for i := 0; i+1 < len(words) && err == nil; i += 2 {
 		var d time.Duration
 		switch words[i] {

@@ -232,7 +232,7 @@ func (w *Worker) settle(c *txn.ResponseContext) {
 // end is for a context that has nothing left to do.
 func (w *Worker) end(c *txn.ResponseContext) {
 	w.countAnswered(c)
-	w.dialogsEnd(c)
+	w.branchesEnd(c)
 	w.n.Ended++
 	w.claimed = nil
 	w.local.End(c)
