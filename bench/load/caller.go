@@ -170,6 +170,9 @@ func (g *generator) setUp(c *call) {
 		return // how long it rang was the bench's choice
 	}
 	g.setup.add(d)
+	if g.Each {
+		g.res.Each = append(g.res.Each, Each{c.started / 1000, d / 1000})
+	}
 	if d > int64(g.Late) {
 		g.res.Late++
 	}

@@ -73,6 +73,7 @@ type Config struct {
 	DeepEvery       int    // compare every n-th call's INVITE and 200 byte for byte; 0: none
 	Spin            bool   // poll instead of sleeping, so that the proxy does not pay for waking us
 	Segment         bool   // send datagrams of equal length in bursts (UDP_SEGMENT): cheaper, but a proxy's sockets then get bursts whole
+	Each            bool   // Result.Each tells of each unit
 	MaxCalls        int    // calls alive at once; 0: from rate, ring, hold and patience
 }
 

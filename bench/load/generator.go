@@ -159,6 +159,10 @@ func Run(cfg Config, gate *Gate) (*Result, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	g.epoch = time.Now()
+	g.res.Began = g.epoch
+	if cfg.Each {
+		g.res.Each = make([]Each, 0, int(cfg.Rate*cfg.Duration.Seconds()*1.2)+1024)
+	}
 	g.run()
 	g.finish()
 	return &g.res, nil
@@ -424,6 +428,9 @@ func (g *generator) complete(c *call) {
 
 func (g *generator) fail(c *call) {
 	g.res.Failed++
+	if g.Each {
+		g.res.Each = append(g.res.Each, Each{c.started / 1000, -1})
+	}
 	g.end(c)
 }
 

@@ -28,6 +28,7 @@ const (
 	fTarget  = 'H' // host part of the Request-URI
 	fRoute   = 'R' // Route header lines, possibly none
 	fVias    = 'V' // Via header lines of the request, as received
+	fTo      = 'O' // value of To in the message being answered, whoever put the tag in
 	fRecord  = 'Q' // Record-Route header lines of the INVITE, as received
 )
 
@@ -114,7 +115,9 @@ func makeStyles() []*style {
 		s.options = compile("OPTIONS sip:+49{N}@{H} SIP/2.0\r\n" + via("o") + hops + strings.Join(w, "") + cseq(1, "OPTIONS") + contact + agent + empty)
 		s.cancel = compile("CANCEL sip:+49{N}@{H} SIP/2.0\r\n" + via("i") + hops + strings.Join(w, "") + cseq(1, "CANCEL") + empty)
 		t := strings.Join(who(to+";tag={G}"), "")
-		s.ackFailure = compile("ACK sip:+49{N}@{H} SIP/2.0\r\n" + via("i") + hops + t + cseq(1, "ACK") + empty)
+		// "The To header field in the ACK MUST equal the To header field in the response being acknowledged", RFC 3261
+		// section 17.1.1.3: a failure may be the proxy's own.
+		s.ackFailure = compile("ACK sip:+49{N}@{H} SIP/2.0\r\n" + via("i") + hops + strings.Join(who("{O}"), "") + cseq(1, "ACK") + empty)
 		s.ack = compile("ACK sip:+49{N}@{U} SIP/2.0\r\n" + via("a") + "{R}" + hops + t + cseq(1, "ACK") + empty)
 		s.bye = compile("BYE sip:+49{N}@{U} SIP/2.0\r\n" + via("b") + "{R}" + hops + t + cseq(2, "BYE") + agent + empty)
 
@@ -168,6 +171,8 @@ func (g *generator) render(dst []byte, t template, c *call) []byte {
 			dst = append(dst, c.route[:c.routeLen]...)
 		case fVias:
 			dst = append(dst, g.vias...)
+		case fTo:
+			dst = append(dst, g.v.to...)
 		case fRecord:
 			dst = append(dst, c.record[:c.recordLen]...)
 		}

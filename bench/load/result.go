@@ -8,6 +8,7 @@ import (
 	"math/bits"
 	"sort"
 	"strings"
+	"time"
 )
 
 // reason says what was wrong with a message.
@@ -94,6 +95,15 @@ type Result struct {
 	LagMax                                  float64 // milliseconds by which a start came after its time: above some, the generator is the bottleneck
 	Busy                                    float64 // share of the time that the generator was at work
 	Samples                                 []Sample
+
+	Began time.Time // when the run did
+	Each  []Each    // with Config.Each: in the order in which they were set up or failed
+}
+
+// Each is one unit that was set up or failed; one that failed later is there twice.
+type Each struct {
+	At    int64 // microseconds from Result.Began to its start
+	Setup int64 // microseconds until the 200; -1: it failed
 }
 
 // FailedShare is failed units and wrong messages over all units due.
