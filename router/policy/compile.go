@@ -37,6 +37,9 @@ func (c *compiler) compile(now transport.Instant) error {
 	if err := c.peers(); err != nil {
 		return err
 	}
+	if n := len(c.p.Routes); n > maxRoutes {
+		return fmt.Errorf("%d routes; at most %d", n, maxRoutes)
+	}
 	s.routes = newRoutes(c.p)
 	for i := range c.p.Routes {
 		if err := c.action(&c.p.Routes[i].Action, false, &s.routes.list[i].action); err != nil {

@@ -9,54 +9,67 @@ import (
 	"sipedge/router"
 )
 
-// hosts is a set of host patterns. Frozen after its making; safe for concurrent use.
+// hosts finds the host patterns that have a host. Each has a value, by which the caller tells them apart. Frozen after its making; safe
+// for concurrent use.
 type hosts struct {
-	any      bool
-	names    map[string]struct{}
-	suffixes map[string]struct{} // with the dot before them
-	ips      map[[16]byte]struct{}
+	any      []uint32
+	names    map[string][]uint32
+	suffixes map[string][]uint32 // with the dot before them
+	ips      map[[16]byte][]uint32
 }
 
 // maxHost is the longest host name there is (RFC 1035 section 2.3.4), with room for a final dot.
 const maxHost = 256
 
 func newHosts(ps []config.TextPattern) *hosts {
-	h := &hosts{names: map[string]struct{}{}, suffixes: map[string]struct{}{}, ips: map[[16]byte]struct{}{}}
-	for _, p := range ps {
-		switch p.Kind {
-		case config.PatternPrefix:
-			h.any = true // * alone: of hosts only the begin may be left open
-		case config.PatternSuffix:
-			h.suffixes[p.Text] = struct{}{}
-		default:
-			if ip, err := netip.ParseAddr(p.Text); err == nil {
-				h.ips[ip.As16()] = struct{}{}
-			} else {
-				h.names[p.Text] = struct{}{}
-			}
-		}
-	}
+	h := new(hosts)
+	h.add(ps, 0)
 	return h
 }
 
-// has tells whether the host of a sip or sips URI is in h: case does not count there (RFC 3261 section 19.1.4), and
-// addresses are compared by value.
+func (h *hosts) add(ps []config.TextPattern, value uint32) {
+	if h.names == nil {
+		h.names, h.suffixes, h.ips = map[string][]uint32{}, map[string][]uint32{}, map[[16]byte][]uint32{}
+	}
+	for _, p := range ps {
+		switch p.Kind {
+		case config.PatternPrefix:
+			h.any = append(h.any, value) // * alone: of hosts only the begin may be left open
+		case config.PatternSuffix:
+			h.suffixes[p.Text] = append(h.suffixes[p.Text], value)
+		default:
+			if ip, err := netip.ParseAddr(p.Text); err == nil {
+				h.ips[ip.As16()] = append(h.ips[ip.As16()], value)
+			} else {
+				h.names[p.Text] = append(h.names[p.Text], value)
+			}
+		}
+	}
+}
+
+// has tells whether any pattern has the host of u.
 func (h *hosts) has(b []byte, u *parser.URI) bool {
+	var found [1]uint64 // all values are 0
+	h.collect(b, u, found[:])
+	return found[0] != 0
+}
+
+// collect adds the values of the patterns that have the host of u to out; only sip and sips URIs have one. Case does not
+// count there (RFC 3261 section 19.1.4), and addresses are compared by value.
+func (h *hosts) collect(b []byte, u *parser.URI, out set) {
 	if u.SchemeIs != parser.SchemeSIP && u.SchemeIs != parser.SchemeSIPS {
-		return false
+		return
 	}
-	if h.any {
-		return true
-	}
+	out.addAll(h.any)
 	name := u.Host.In(b)
 	if len(h.ips) > 0 {
 		if ip, ok := router.ParseIP(name); ok {
-			_, found := h.ips[ip]
-			return found
+			out.addAll(h.ips[ip])
+			return
 		}
 	}
 	if len(name) > maxHost {
-		return false
+		return
 	}
 	var lower [maxHost]byte
 	s := lower[:copy(lower[:], name)]
@@ -68,23 +81,18 @@ func (h *hosts) has(b []byte, u *parser.URI) bool {
 	if len(s) > 0 && s[len(s)-1] == '.' {
 		s = s[:len(s)-1]
 	}
-	if _, found := h.names[string(s)]; found {
-		return true
-	}
+	out.addAll(h.names[string(s)])
 	if len(h.suffixes) == 0 {
-		return false
+		return
 	}
 	for i := bytes.IndexByte(s, '.'); i > 0; {
-		if _, found := h.suffixes[string(s[i:])]; found {
-			return true
-		}
+		out.addAll(h.suffixes[string(s[i:])])
 		next := bytes.IndexByte(s[i+1:], '.')
 		if next < 0 {
-			return false
+			return
 		}
 		i += 1 + next
 	}
-	return false
 }
 
 // users is a set of patterns for user parts, case-sensitive (RFC 3261 section 19.1.4).

@@ -18,14 +18,21 @@ const (
 	numProtocols = int(transport.WSS) + 1
 )
 
-// routes finds the first route that matches. What most routes ask (method, scheme, transport, peer) is kept the other way round, as the
-// set of routes for each answer, so that one word of each says which of 64 routes are left to be looked at.
+// routes finds the first route that matches. What most routes ask is kept the other way round, as the set of routes for each answer, so
+// that one word of each says which of 64 routes are left to be looked at: method, scheme, transport, peer and, of the
+// Request-URI, host, number and region, by which large tables of routes are told apart.
 type routes struct {
 	list   []route
 	method [numMethods]set
 	scheme [numSchemes]set
 	proto  [numProtocols]set
 	peer   []set // by decision.peer
+
+	anyHost   set // routes that ask for no host; nil: none asks
+	hosts     hosts
+	anyNumber set // likewise for numbers
+	numbers   trie
+	region    []set // by region + 1, 0 for none; nil: no route asks
 }
 
 // route is config.Route made ready.
@@ -72,6 +79,7 @@ func newRoutes(p *config.Policy) routes {
 		each(r.scheme[:], i, len(m.URI.Schemes) == 0, func(x int) bool {
 			return slices.ContainsFunc(m.URI.Schemes, func(s string) bool { return int(schemeOf(s)) == x })
 		})
+		r.index(i, &r.list[i].match.uri[ofURI], m, len(p.Regions), n)
 		each(r.proto[:], i, len(m.Transports) == 0, func(x int) bool { return slices.Contains(m.Transports, transport.Protocol(x)) })
 		each(r.peer, i, len(m.Peers) == 0 && !m.AnyPeer && !m.NoPeer, func(x int) bool { return x == 0 && m.NoPeer || x > 0 && m.AnyPeer })
 		for _, ref := range m.Peers {
@@ -79,6 +87,50 @@ func newRoutes(p *config.Policy) routes {
 		}
 	}
 	return r
+}
+
+// index takes over what route i asks of the Request-URI, so that it need not be asked again.
+func (r *routes) index(i int, u *uriMatch, m *config.Match, regions, n int) {
+	if u.hosts != nil {
+		if r.anyHost == nil {
+			r.anyHost = firsts(i, n)
+		}
+		r.hosts.add(m.URI.Hosts, uint32(i))
+		u.hosts = nil
+	} else if r.anyHost != nil {
+		r.anyHost.add(i)
+	}
+	if u.numbers != nil {
+		if r.anyNumber == nil {
+			r.anyNumber = firsts(i, n)
+		}
+		for j := range m.URI.Numbers {
+			r.numbers.add(&m.URI.Numbers[j], uint32(i))
+		}
+		u.numbers = nil
+	} else if r.anyNumber != nil {
+		r.anyNumber.add(i)
+	}
+	if u.regions != nil && r.region == nil {
+		r.region = make([]set, regions+1)
+		for x := range r.region {
+			r.region[x] = firsts(i, n)
+		}
+	}
+	if r.region != nil {
+		each(r.region, i, u.regions == nil, func(x int) bool { return x > 0 && u.regions.has(x-1) })
+	}
+	u.regions = nil
+	u.on = u.asks()
+}
+
+// firsts is the set of the first i of n routes.
+func firsts(i, n int) set {
+	s := newSet(n)
+	for j := range i {
+		s.add(j)
+	}
+	return s
 }
 
 // each adds route i to the sets of those answers that it takes.
@@ -145,8 +197,12 @@ func newURIMatch(u *config.URIMatch) uriMatch {
 		}
 	}
 	m.regions = setOf(u.Regions)
-	m.on = len(m.schemes) > 0 || m.hosts != nil || m.ours != nil || m.users != nil || m.numbers != nil || m.regions != nil
+	m.on = m.asks()
 	return m
+}
+
+func (m *uriMatch) asks() bool {
+	return len(m.schemes) > 0 || m.hosts != nil || m.ours != nil || m.users != nil || m.numbers != nil || m.regions != nil
 }
 
 // find is the index of the first route that matches, -1 for none.
@@ -155,8 +211,35 @@ func (r *routes) find(x *decision) int {
 		return -1
 	}
 	method, scheme, proto, peer := r.method[x.method], r.scheme[x.m.URI.SchemeIs], r.proto[x.from.Proto], r.peer[x.peer]
+	var left, some [maxRoutes / 64]uint64
 	for i := range method {
-		for word := method[i] & scheme[i] & proto[i] & peer[i]; word != 0; word &= word - 1 {
+		left[i] = method[i] & scheme[i] & proto[i] & peer[i]
+	}
+	if r.anyHost != nil {
+		r.hosts.collect(x.b, &x.m.URI, some[:])
+		keep(left[:], some[:], r.anyHost)
+	}
+	if r.anyNumber != nil || r.region != nil {
+		n := x.number(ofURI)
+		if r.anyNumber != nil {
+			clear(some[:len(method)])
+			if n != nil {
+				r.numbers.collectNumber(&n.number, some[:])
+			}
+			keep(left[:], some[:], r.anyNumber)
+		}
+		if r.region != nil {
+			region := 0
+			if n != nil {
+				region = x.regionOf(n) + 1
+			}
+			for i, word := range r.region[region] {
+				left[i] &= word
+			}
+		}
+	}
+	for i := range method {
+		for word := left[i]; word != 0; word &= word - 1 {
 			at := i*64 + bits.TrailingZeros64(word)
 			if r.list[at].match.takes(x) {
 				return at
@@ -164,6 +247,13 @@ func (r *routes) find(x *decision) int {
 		}
 	}
 	return -1
+}
+
+// keep leaves in left what is in some or in any.
+func keep(left, some []uint64, any set) {
+	for i := range any {
+		left[i] &= some[i] | any[i]
+	}
 }
 
 // takes tells whether what routes.find has not looked at matches too.

@@ -10,6 +10,12 @@ func newSet(n int) set { return make(set, (n+63)/64) }
 func (s set) add(i int)      { s[i/64] |= 1 << (i % 64) }
 func (s set) has(i int) bool { return i/64 < len(s) && s[i/64]>>(i%64)&1 != 0 }
 
+func (s set) addAll(values []uint32) {
+	for _, v := range values {
+		s.add(int(v))
+	}
+}
+
 // setOf is the set of the indices of refs, nil when there are none.
 func setOf(refs []config.Ref) set {
 	if len(refs) == 0 {

@@ -140,6 +140,40 @@ func (t *trie) find(d []byte) (value uint32, rank int) {
 	}
 }
 
+// collectNumber adds the values of all patterns that have n, in either form, to out.
+func (t *trie) collectNumber(n *number, out set) {
+	t.collect(n.e164.text(), out)
+	if !n.dialled.global() {
+		t.collect(n.dialled.text(), out)
+	}
+}
+
+func (t *trie) collect(d []byte, out set) {
+	if len(t.nodes) == 0 || len(d) == 0 {
+		return
+	}
+	at := uint32(0)
+	for i := 0; ; i++ {
+		for j := t.nodes[at].ends; j != 0; {
+			e := &t.ends[j-1]
+			j = e.next
+			if p := &t.patterns[e.pattern]; p.has(d) {
+				out.add(int(p.value))
+			}
+		}
+		if i == len(d) {
+			return
+		}
+		s := symbol(d[i])
+		if s < 0 {
+			return
+		}
+		if at = t.nodes[at].next[s]; at == 0 {
+			return
+		}
+	}
+}
+
 // findNumber looks for both forms of n: patterns with a + are about E.164 numbers, others about what was dialled.
 func (t *trie) findNumber(n *number) (value uint32, found bool) {
 	value, rank := t.find(n.e164.text())
