@@ -49,7 +49,7 @@ func parseListen(s string) (Listener, error) {
 	proto, rest, ok := strings.Cut(s, ":")
 	p, err := parseProtocol(proto)
 	if err != nil || !ok {
-		return Listener{}, fmt.Errorf("it must begin with udp:, tcp:, tls:, ws: or wss:")
+		return Listener{}, fmt.Errorf("it must begin with udp:, tcp:, tls:, ws: or wss: and go on with HOST:PORT")
 	}
 	host, port, hasPort, err := splitHostPort(rest)
 	if err != nil {
