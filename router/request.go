@@ -175,7 +175,7 @@ func (w *Worker) begin(c *txn.ResponseContext, from *transport.Flow, m *parser.M
 func (w *Worker) decide(c *txn.ResponseContext, from *transport.Flow, m *parser.Message, b []byte) (f fault, waits bool) {
 	w.targets.Reset()
 	w.aside = false
-	if w.cfg.Decide != nil {
+	if w.cfg.Decide != nil && w.routing.flow.Proto == 0 { // a flow that a token of ours names is no matter of policy
 		q := &w.query
 		*q = Query{Message: m, Bytes: b, From: *from, InDialog: w.routing.inDialog, Now: w.now, Loop: w.id, Lines: w.lines}
 		if c != nil {
