@@ -297,6 +297,58 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	old.receive("SIP/2.0 200 ")
 }
 
+// A peer is known by what its certificate proves; who shows none is nobody.
+func TestPeerByCertificate(t *testing.T) {
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	roots := certificate(t, in("cert.pem"), in("key.pem"), "edge.example", 1)
+	certificate(t, in("trunk.pem"), in("trunk.key"), "trunk.example", 2)
+	certificate(t, in("other.pem"), in("other.key"), "other.example", 3)
+	var authorities []byte
+	for _, f := range []string{"trunk.pem", "other.pem"} {
+		b, err := os.ReadFile(in(f))
+		if err != nil {
+			t.Fatal(err)
+		}
+		authorities = append(authorities, b...)
+	}
+	writeFile(t, in("clients.pem"), string(authorities))
+	bob := newPhone(t, "127.0.0.1:9")
+	writeFile(t, in("policy.yaml"), fmt.Sprintf(`
+domains: [example.com]
+peers:
+  trunk: {tls: trunk.example}
+routes:
+  - match: {peer: trunk}
+    next-hop: sip:%s
+  - reject: {code: 403, reason: Who Are You}
+`, bob.addr()))
+	e := startEdge(t, nil, "--listen=udp:127.0.0.1:0", "--listen=tls:127.0.0.1:0", "--tls-cert="+in("cert.pem"), "--tls-key="+in("key.pem"), "--tls-client-ca="+in("clients.pem"), "--policy="+in("policy.yaml"))
+	for _, who := range []string{"", "other", "trunk"} {
+		cfg := &tls.Config{RootCAs: roots, ServerName: "edge.example"}
+		if who != "" {
+			pair, err := tls.LoadX509KeyPair(in(who+".pem"), in(who+".key"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg.Certificates = []tls.Certificate{pair}
+		}
+		conn, err := tls.Dial("tcp", e.at["tls"][0], cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(patience))
+		alice := &line{t: t, conn: conn, read: bufio.NewReader(conn), via: "TLS"}
+		alice.request("INVITE", "sip:bob@example.com", "by"+who)
+		if who == "trunk" {
+			bob.receive("INVITE ")
+		} else if m := alice.receive("SIP/2.0 4", "SIP/2.0 1"); !strings.HasPrefix(m, "SIP/2.0 403 Who Are You") {
+			t.Errorf("%q gets %q", who, m)
+		}
+	}
+}
+
 func TestTLSRefusals(t *testing.T) {
 	status, _, text := once(t, nil, "serve", "--listen=tls:127.0.0.1:0", "--tls-cert=/nowhere.pem", "--tls-key=/nowhere.key", "--data-dir="+filepath.Join(t.TempDir(), "d"))
 	if missing := lacks(text, "/nowhere.pem"); status != exitFailed || missing != nil {
