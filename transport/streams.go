@@ -17,17 +17,29 @@ type Datagrams interface {
 	SendDatagram(to Flow, b []byte) (why Failure)
 }
 
-// Join makes of a UDP engine's loop one that can send on streams too.
-func Join(l Loop, s Streams) Loop { return joined{l, s} }
+// Join makes of a UDP engine's loop one that can send on streams too. What the loop has queued leaves before a message is posted:
+// the answer to that comes back by another loop, which does not wait for this one's batch to end, and would overtake the 100
+// that came before it.
+func Join(l Loop, s Streams) Loop {
+	f, _ := l.(flusher)
+	return joined{l, s, f}
+}
+
+// flusher is a Loop that gathers what it sends.
+type flusher interface{ Flush() }
 
 type joined struct {
 	Loop
 	streams Streams
+	flusher // nil: it sends at once
 }
 
 func (j joined) Send(to Flow, b []byte) Status {
 	if to.Proto == UDP {
 		return j.Loop.Send(to, b)
+	}
+	if j.flusher != nil {
+		j.Flush()
 	}
 	return j.streams.Post(to, b)
 }
