@@ -61,6 +61,17 @@ func playRandom(r *rand.Rand) (l *ladder, posted uint64, err error) {
 		}
 		head[0] += separator + p + by
 	}
+	if r.Intn(2) == 0 { // half of them over several transports, which lose and double nothing
+		head = append(head, "listen tcp tls ws")
+		for _, name := range append([]string{"alice", "carol"}, phones...) {
+			switch k := r.Intn(5); {
+			case k < 2:
+				head = append(head, name+[]string{" over tcp", " over tls"}[k])
+			case k == 2 && (name == "alice" || name == "carol"):
+				head = append(head, name+" over ws")
+			}
+		}
+	}
 	l, err = readLadder(strings.Join(head, "\n") + "\n\n600s end\n")
 	if err != nil {
 		return l, 0, err
@@ -74,7 +85,7 @@ func playRandom(r *rand.Rand) (l *ladder, posted uint64, err error) {
 	g.o = &observer{n: n, c: 40 * time.Second, timeout: timeout, before: before, invites: map[string]*invite{}, branches: map[string]*branch{}}
 	n.watch = g.o.watch
 	n.meddle = func() bool { return g.Intn(3) == 0 }
-	n.faults = func(l *line) { l.notes.lost = g.Intn(12) == 0 }
+	n.faults = func(l *line) { l.notes.lost = g.Intn(12) == 0 && !g.streams(l.to) }
 
 	for now := time.Duration(0); now < 60*time.Second && n.err == nil && g.o.err == nil; {
 		now += time.Duration(g.Intn(10)*g.Intn(100)) * time.Millisecond
@@ -104,12 +115,13 @@ func (g *randomCalls) say(at time.Duration, from, text string, call int, notes n
 	if isStatus(text) && notes.method == "" {
 		notes.method = "INVITE"
 	}
-	switch g.Intn(12) {
-	case 0:
+	switch k := g.Intn(12); {
+	case k < 2 && g.streams(from):
+	case k == 0:
 		notes.lost = true
-	case 1:
+	case k == 1:
 		notes.twice = true
-	case 2, 3:
+	case k < 4:
 		notes.late = time.Duration(g.Intn(400)) * time.Millisecond
 	}
 	// What is said stands in front of the ladder's last line.
@@ -117,6 +129,12 @@ func (g *randomCalls) say(at time.Duration, from, text string, call int, notes n
 	x := &line{at: at, from: from, to: "edge", text: text, notes: notes}
 	n.ladder.lines = slices.Insert(n.ladder.lines, n.next, x)
 	n.perform(x, false)
+}
+
+// streams tells whether somebody speaks over a connection.
+func (g *randomCalls) streams(name string) bool {
+	a := g.n.actors[name]
+	return a != nil && a.proto != transport.UDP
 }
 
 func (g *randomCalls) act(at time.Duration) {
@@ -191,7 +209,7 @@ func (g *randomCalls) phone(at time.Duration, who string, call int) {
 		"302 Moved Temporarily", "401 Unauthorized", "407 Proxy Authentication Required", "503 Service Unavailable", "603 Decline", "ICMP"}
 	text := texts[g.Intn(len(texts))]
 	if text == "ICMP" {
-		if g.Intn(4) > 0 {
+		if g.Intn(4) > 0 || g.streams(who) {
 			return
 		}
 		sent := g.n.edges["edge"].sent[who]
