@@ -65,7 +65,7 @@ Examples:
         A stateful proxy on 127.0.0.1:5060.
   sipedge serve --listen udp:192.0.2.1:5060 --domain example.com --next-hop sip:192.0.2.10:5060
         What is for example.com goes on to 192.0.2.10.
-  sipedge serve --listen udp:192.0.2.1:5060 --listen tcp:192.0.2.1:5060 --listen tls:192.0.2.1:5061 \\
+  sipedge serve --listen udp:192.0.2.1:5060 --listen tcp:192.0.2.1:5060 --listen tls:192.0.2.1:5061 \
           --tls-cert cert.pem --tls-key key.pem --policy policy.yaml
         Three transports; who may call where is in the policy file. docs/examples has some.
   sipedge serve --listen udp:10.0.0.1:5060 --listen 'udp:[2001:db8::1]:5060' \
