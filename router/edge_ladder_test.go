@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"sipedge/parser"
 	"sipedge/router"
 	calls "sipedge/router/dialog"
 	"sipedge/transport"
@@ -23,6 +24,7 @@ type edgeProxy struct {
 
 	domain    string // the first one
 	targets   string // the answer of a synchronous Decide; "" leaves it to the static order
+	again     string // the same for requests to the user "again"
 	later     bool
 	suspended map[int]router.Answer // by call: what the last suspension asked
 
@@ -118,6 +120,8 @@ func startRouter(e *edge, settings []setting) error {
 			if len(s.words) > 1 {
 				err = p.setName(s.words[1], s.words[2:])
 			}
+		case "again":
+			p.again = arg
 		case "decide":
 			cfg.Decide = p.decide
 			switch arg {
@@ -223,6 +227,13 @@ func (e *edge) listen(words []string) error {
 func (p *edgeProxy) decide(q *router.Query, to *router.TargetSet) router.Verdict {
 	if bytes.Equal(q.Message.URI.User.In(q.Bytes), []byte("crash")) {
 		panic("a decision that panics")
+	}
+	if p.again != "" && (bytes.Equal(q.Message.URI.User.In(q.Bytes), []byte("again")) || q.Message.URI.SchemeIs == parser.SchemeTel) {
+		v, _, err := p.verdict(p.again, to)
+		if err != nil && p.e.n.err == nil {
+			p.e.n.err = err
+		}
+		return v
 	}
 	if q.InDialog || !bytes.Equal(q.Message.URI.Host.In(q.Bytes), []byte(p.domain)) {
 		return router.Default

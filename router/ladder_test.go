@@ -45,6 +45,7 @@ import (
 //	                                   b2 together, then b3; also URIs, "via NAME" (a hop; the Request-URI stays), "next URI" (the URI
 //	                                   says where, the Request-URI stays), a status, "default". "b1 | b2": b2 in the place of b1 when
 //	                                   that fails over. "b1 by RULE": with a rule; "b1 as 7": it stands for gateway 7
+//	again b1 + b2, b3                  the same for tel URIs, and for the user "again" of any domain
 //	rule NAME WORDS...                 statuses that fail over, silence, timeout D, overflow STATUS, recurse, then RULE
 //	full 7...                          gateway 7 has no room
 //	dialogs [most N] [duration D]      calls of rules with the word "counted" are watched

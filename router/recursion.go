@@ -48,7 +48,7 @@ func (w *Worker) recurse(c *txn.ResponseContext, br *txn.ClientTransaction, m *p
 	if then == Same {
 		then = RuleID(br.Rule)
 	}
-	i := w.addContacts(br.Index, then, list, b)
+	i := w.addContacts(c, br.Index, then, list, b, request, requestBytes)
 	if i < 0 {
 		return false
 	}
@@ -115,11 +115,19 @@ func (w *Worker) contacts(m *parser.Message, b []byte, request *parser.Message, 
 	}
 }
 
-// mayFollow tells whether a Contact can be tried: "A proxy may choose to recurse on the SIP and SIPS URIs and place the remainder into
+// mayFollow tells whether a Contact can be tried; a tel URI has to be placed by the decision first. "A proxy may choose to recurse on the SIP and SIPS URIs and place the remainder into
 // the response context to be returned"; "a proxy SHOULD NOT recurse to a non-SIPS URI if the Request-URI of the original request was a
 // SIPS URI." RFC 3261 section 16.7 step 4
 func (w *Worker) mayFollow(u *parser.URI) bool {
-	return u.SchemeIs == parser.SchemeSIPS || u.SchemeIs == parser.SchemeSIP && w.routing.uri.SchemeIs != parser.SchemeSIPS
+	switch u.SchemeIs {
+	case parser.SchemeSIPS:
+		return true
+	case parser.SchemeSIP:
+		return w.routing.uri.SchemeIs != parser.SchemeSIPS
+	case parser.SchemeTel:
+		return w.routing.uri.SchemeIs != parser.SchemeSIPS && w.cfg.Decide != nil
+	}
+	return false
 }
 
 func has(list []redirected, b, uri []byte) bool {
@@ -180,8 +188,8 @@ func qOf(b []byte, params parser.Span) uint16 {
 var dot = []byte{'.'}
 
 // addContacts puts list in the place of what branch has left, and returns where. Contacts of earlier redirections stay behind them;
-// alternatives do not, since the target has answered. -1: there is no room.
-func (w *Worker) addContacts(branch uint8, rule RuleID, list []redirected, b []byte) int {
+// alternatives do not, since the target has answered. -1: there is nothing to try, or no room.
+func (w *Worker) addContacts(c *txn.ResponseContext, branch uint8, rule RuleID, list []redirected, b []byte, request *parser.Message, requestBytes []byte) int {
 	s := &w.targets
 	at := s.spareOf(branch)
 	if at < 0 {
@@ -199,26 +207,61 @@ func (w *Worker) addContacts(branch uint8, rule RuleID, list []redirected, b []b
 	first := at
 	for i := range list {
 		uri := list[i].uri.In(b)
-		if len(s.text)+len(uri) > maxTargetText {
-			break
+		u := &w.finder.uri // as placeContact has it
+		switch placed, known := w.placeContact(c, uri, request, requestBytes); {
+		case known:
+			for j := range placed.n {
+				x := placed.list[j]
+				if x.kind == member {
+					x.kind = contact
+				}
+				x.state, x.of, x.breadth = follows, branch, 0
+				itself := placed.uri(&x)
+				if len(itself) == 0 {
+					itself = uri
+				} else if s.hasURI(itself) {
+					continue
+				}
+				if s.put(at, x, itself, placed.next(&x)) {
+					at++
+				}
+			}
+			// Whatever it became, no other 3xx leads here again.
+			s.put(s.n, target{state: tried, of: noBranch}, uri, nil)
+		case u.SchemeIs != parser.SchemeTel:
+			if s.put(at, target{rule: rule, kind: contact, state: follows, of: branch}, uri, nil) {
+				at++
+			}
 		}
-		t := target{
-			off: uint16(len(s.text)), len: uint16(len(uri)), nextOff: uint16(len(s.text)),
-			rule: rule, kind: contact, state: follows, of: branch,
-		}
-		if at == first {
-			t.state = spare
-		}
-		if !s.insert(at, t) {
-			break
-		}
-		s.text = append(s.text, uri...)
-		at++
 	}
 	if at == first {
 		return -1
 	}
+	s.list[first].state = spare
 	return first
+}
+
+// placeContact asks the decision about a Contact that leads to ourselves, or to no place at all as a tel URI does: as if the request had
+// come with it as its Request-URI. known is false for others, and where the decision has nothing to say.
+func (w *Worker) placeContact(c *txn.ResponseContext, uri []byte, request *parser.Message, requestBytes []byte) (placed *TargetSet, known bool) {
+	placed = &w.placed
+	placed.Reset()
+	u := &w.finder.uri
+	if w.cfg.Decide == nil || parser.ParseURI(uri, whole(uri), u).Code != 0 || u.SchemeIs != parser.SchemeTel && !w.isOurURI(uri, u, &c.Upstream) {
+		return placed, false
+	}
+	if !u.Headers.Empty() {
+		uri = uri[:int(u.Headers.Off)-1]
+	}
+	b := append(w.renamed[:0], requestBytes[:request.RequestURI.Off]...)
+	b = append(b, uri...)
+	b = append(b, requestBytes[request.RequestURI.End():]...)
+	w.renamed = b
+	if parser.Parse(b, &w.other).Code != 0 {
+		return placed, false
+	}
+	w.query = Query{Message: &w.other, Bytes: b, From: c.Upstream, Now: w.now, Loop: w.id, Lines: w.lines}
+	return placed, w.cfg.Decide(&w.query, placed) == Forward && placed.n > 0
 }
 
 // remember keeps the URI of t, which was tried, so that no 3xx leads there again.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"sipedge/parser"
+	"sipedge/txn"
 )
 
 // readInto takes b apart in w.kept and says what is wrong with it.
@@ -80,7 +81,7 @@ func TestContactsBounded(t *testing.T) {
 	if len(list) != maxContacts || all {
 		t.Errorf("%d of %d Contacts are followed, all: %v", len(list), len(contacts), all)
 	}
-	if i := w.addContacts(0, 0, list, response); i != 0 || w.targets.n != maxContacts {
+	if i := w.addContacts(new(txn.ResponseContext), 0, 0, list, response, &w.kept, request); i != 0 || w.targets.n != maxContacts {
 		t.Errorf("%d targets from place %d", w.targets.n, i)
 	}
 	rest := string(w.withoutTried(&m, response))

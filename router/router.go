@@ -164,7 +164,7 @@ func New(cfg Config, store *txn.Store, keys *txn.Keys) (*Core, error) {
 // NewWorker makes the Handler of one loop.
 func (c *Core) NewWorker(loop int, l transport.Loop) *Worker {
 	w := &Worker{core: c, cfg: &c.cfg, timers: &c.cfg.Timers, loop: l, id: loop, local: c.store.Local(loop), keys: c.keys.Local()}
-	w.targets.text = make([]byte, 0, maxTargetText)
+	w.targets.text, w.placed.text = make([]byte, 0, maxTargetText), make([]byte, 0, maxTargetText)
 	w.sweeper = dialog.NewSweeper(0, 1) // each loop looks after all: one that sleeps may be the only one with nothing to do
 	w.lines = make([]byte, 0, maxAnswerLines)
 	w.shed.init(l, w.keys)

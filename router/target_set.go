@@ -224,6 +224,20 @@ func (s *TargetSet) insert(i int, t target) bool {
 	return true
 }
 
+// put is insert with the texts of t.
+func (s *TargetSet) put(i int, t target, uri, next []byte) bool {
+	if len(s.text)+len(uri)+len(next) > maxTargetText {
+		return false
+	}
+	t.off, t.len = uint16(len(s.text)), uint16(len(uri))
+	t.nextOff, t.nextLen = t.off+t.len, uint16(len(next))
+	if !s.insert(i, t) {
+		return false
+	}
+	s.text = append(append(s.text, uri...), next...)
+	return true
+}
+
 // dropState removes all chains in that state.
 func (s *TargetSet) dropState(state targetState) {
 	for i := s.first(state); i >= 0; i = s.first(state) {

@@ -29,6 +29,8 @@ type Worker struct {
 	route   parser.Address // a Route value behind the topmost one
 	branch  txn.BranchID   // the branch being forwarded; a zero Ref: statelessly
 	targets TargetSet
+	placed  TargetSet // where a Contact of a 3xx is to go, see placeContact
+	renamed []byte    // the request with that Contact as its Request-URI
 	finder  finder
 	own     uint64  // requests of our own so far
 	dialog  txn.Ref // the entry of the branch in hand, see dialogs.go
