@@ -1,12 +1,12 @@
 package config
 
 import (
+	_ "embed"
 	"fmt"
 	"reflect"
 	"strconv"
 	"strings"
 
-	"github.com/nyaruka/phonenumbers"
 	"go.yaml.in/yaml/v4"
 )
 
@@ -52,40 +52,46 @@ func (c *Country) decode(d *decoder, n *yaml.Node, path string) {
 	}
 }
 
+// countries has a line for each country. See countries.txt.
+//
+//go:embed countries.txt
+var countries string
+
 // setText finds a country by its ISO code or its calling code.
 func (c *Country) setText(s string) error {
-	all, err := phonenumbers.MetadataCollection()
-	if err != nil {
-		return err
-	}
 	iso := strings.ToUpper(s)
 	code, byCode := strings.CutPrefix(s, "+")
-	if n, err := strconv.Atoi(code); err == nil && (byCode || s[0] != '0') {
-		if iso = phonenumbers.GetRegionCodeForCountryCode(n); iso == "ZZ" || iso == "001" {
-			return fmt.Errorf("%q is no country's calling code", s)
+	byCode = byCode || s != "" && s[0] >= '1' && s[0] <= '9'
+	for line := range strings.Lines(countries) {
+		f := strings.Fields(line)
+		if f[0] == "#" {
+			continue
+		}
+		name, main := strings.CutSuffix(f[0], "*")
+		if !byCode && name == iso || byCode && main && f[1] == code {
+			return c.set(s, name, f[1:])
 		}
 	}
-	for _, m := range all.GetMetadata() {
-		if m.GetId() == iso && iso != "001" {
-			return c.set(s, m)
-		}
+	if byCode {
+		return fmt.Errorf("%q is no country's calling code", s)
 	}
 	return fmt.Errorf("%q is no country; write its ISO code as in DE, its calling code as in +49, or {code: +49, national: 0, international: 00}", s)
 }
 
-func (c *Country) set(s string, m *phonenumbers.PhoneMetadata) error {
-	*c = Country{ISO: m.GetId(), Code: strconv.Itoa(int(m.GetCountryCode())), National: m.GetNationalPrefix(), International: m.GetInternationalPrefix()}
-	if p := m.GetPreferredInternationalPrefix(); p != "" {
-		c.International = strings.ReplaceAll(p, "~", "") // the tilde is a wait for a tone
+// set takes the fields of a line behind the name.
+func (c *Country) set(s, iso string, f []string) error {
+	*c = Country{ISO: iso, Code: f[0], National: f[1], International: f[2]}
+	if c.National == "-" {
+		c.National = ""
 	}
-	if strings.Trim(c.International, "0123456789") != "" {
+	if c.International == "?" {
+		err := fmt.Errorf("in %s an international call begins in more than one way; write {code: +%s, national: %s, international: ...}", s, c.Code, c.National)
 		*c = Country{}
-		return fmt.Errorf("in %s an international call begins in more than one way; write {code: +%d, national: %s, international: ...}", s, m.GetCountryCode(), m.GetNationalPrefix())
+		return err
 	}
-	// Without a national prefix, or with one that is the calling code itself (North America), a whole national number
-	// may be dialled with nothing before it.
-	if lengths := m.GetGeneralDesc().GetPossibleLength(); len(lengths) > 0 && (c.National == "" || c.National == c.Code) {
-		c.MinDigits, c.MaxDigits = int(lengths[0]), int(lengths[len(lengths)-1])
+	if len(f) > 3 {
+		c.MinDigits, _ = strconv.Atoi(f[3])
+		c.MaxDigits, _ = strconv.Atoi(f[4])
 	}
 	return nil
 }
