@@ -52,8 +52,8 @@ func (q *logQueue) run() {
 			q.lost.Add(1)
 			continue
 		}
-		// A line went through, so this one has a chance; the last line of a gap would have none.
-		if lost := q.lost.Load(); lost > told {
+		// Lines go through again, and this one finds a place.
+		if lost := q.lost.Load(); lost > told && len(q.queue) < logLines/2 {
 			if log := q.log.Load(); log != nil {
 				log.Warn("log lines were lost; sipedge_log_lines_lost_total counts them", zap.Uint64("lines", lost-told))
 			}

@@ -92,18 +92,27 @@ func TestNobodyReadsTheLog(t *testing.T) {
 		return "domains: [example.com]\nroutes:\n- {match: {uri: {ours: true}}, next-hop: 'sip:" + p.addr() + "'}\n"
 	}
 	writeFile(t, file, to(bob))
-	e := startEdge(t, nil, "--policy="+file)
+	e := startEdge(t, nil, "--policy="+file, "--drain=0")
 	pipe := e.deafen()
-	fd := int(pipe.Fd())
+	raw, err := pipe.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
 	// One line of more than the pipe holds, so that the write of it hangs when the pipe is full.
-	size, err := unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, 4096)
+	size := 0
+	raw.Control(func(fd uintptr) { size, err = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, 4096) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	writeFile(t, file, "routes: [\n"+strings.Repeat("  {nonsense: here},\n", size/20)+"]\n")
 	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		e.signal(syscall.SIGHUP)
-		if n, err := unix.IoctlGetInt(fd, unix.FIONREAD); err != nil || n >= size {
+		waiting := 0
+		raw.Control(func(fd uintptr) { waiting, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if waiting >= size {
 			break
 		}
 		if time.Now().After(end) {
