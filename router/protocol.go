@@ -5,7 +5,7 @@ import (
 	"sipedge/transport"
 )
 
-// hopOf is where a URI leads, as far as it can be told without name resolution: RFC 3263 section 4
+// hopOf is where a URI leads whose host is an address; for a name see next_hop.go: RFC 3263 section 4
 // with an IP address for a host. maddr takes the host's place (RFC 3261 section 19.1.1). secure asks for it "as
 // if the input URI were a SIPS URI" (RFC 3261 section 16.6 step 7).
 func hopOf(b []byte, u *parser.URI, secure bool) (hop transport.Hop, f fault) {

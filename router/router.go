@@ -61,7 +61,7 @@ type Listener struct {
 
 // NextHop is where requests go that are for us to place and have no better place.
 type NextHop struct {
-	Host  string             // an IP literal; names are answered 503 until they can be resolved
+	Host  string             // an IP address or, with a Resolver, a name
 	Port  uint16             // 0: the default of Proto
 	Proto transport.Protocol // 0: UDP; one of UDP, TCP, TLS
 }

@@ -130,7 +130,7 @@ const (
 func (w *Worker) appendCause(dst []byte, why cause, m *parser.Message, b []byte) []byte {
 	switch why {
 	case causeName:
-		return w.appendWarning(dst, "the next hop is a name, and only IP addresses can be reached")
+		return w.appendWarning(dst, "the next hop is a name, and names are not looked up here")
 	case causeTransport:
 		return w.appendWarning(dst, "the next hop asks for a transport that is not served here")
 	case causeFamily:
