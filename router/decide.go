@@ -65,6 +65,7 @@ type Answer struct {
 
 	own  *own          // a request of our own instead, see own_request.go
 	lost *lostResponse // a response instead, see backup_response.go
+	once *onceOnly     // a request that is handled without state, see once_only.go
 	next *Answer
 }
 

@@ -33,7 +33,7 @@ type finder struct {
 // find determines the next hop of the target at place i of w.targets, RFC 3261 section 16.6 step 7. Further addresses of the
 // same name become its first alternatives: "the proxy MUST attempt to deliver the message to the first tuple in that set, and
 // proceed through the set in order until the delivery attempt succeeds." found is false when the name has to be looked up, which
-// has been begun: w.resolved goes on for c then. For a stateless request, c is nil, and its next copy finds the answer.
+// has been begun: w.resolved goes on for c then. For a stateless request, c is nil, and the caller says what becomes of it.
 func (w *Worker) find(c *txn.ResponseContext, m *parser.Message, b []byte, i int) (found bool, f fault) {
 	t := &w.targets.list[i]
 	if t.hasHop || w.routing.flow.Proto != 0 && t.nextLen == 0 {
@@ -52,7 +52,6 @@ func (w *Worker) find(c *txn.ResponseContext, m *parser.Message, b []byte, i int
 	case status != resolve.Miss:
 		return true, f
 	case c == nil:
-		w.cfg.Resolver.Start(x.query, nothing)
 		return false, f
 	case t.asked && !x.late && x.ended != x.number():
 		return false, f
@@ -70,8 +69,6 @@ func (w *Worker) find(c *txn.ResponseContext, m *parser.Message, b []byte, i int
 	}
 	return false, fault{}
 }
-
-func nothing() {}
 
 // ask makes of the URI that t goes by a query, in w.finder. named is false when no name is to be looked up: then t has its hop,
 // or forward finds it, or finds fault with it.

@@ -145,16 +145,18 @@ func (w *Worker) begin(c *txn.ResponseContext, from *transport.Flow, m *parser.M
 		}
 	}
 	if f.status == 0 {
+		found := false
 		if w.aside {
-			found, g := w.find(nil, m, b, 0)
-			if f = g; found && f.status == 0 {
+			if found, f = w.find(nil, m, b, 0); found && f.status == 0 {
 				f = w.passOn(from, m, b)
 			}
-			if f.status == 0 { // or its name is being looked up, and its copy finds the answer
+			if found && f.status == 0 {
 				c.Server.State = txn.Terminated
 				return
 			}
-		} else {
+			// A name that has to be looked up: the request waits for it, so it gets state after all.
+		}
+		if !found {
 			f = w.start(c, from, m, b)
 		}
 	}

@@ -35,7 +35,9 @@ func (w *Worker) relay(from *transport.Flow, m *parser.Message, b []byte) {
 	if f.status == 0 {
 		var found bool
 		if found, f = w.find(nil, m, b, 0); !found {
-			return // as above
+			if f = w.relayLater(from, m, b); f.status == 0 {
+				return
+			}
 		}
 	}
 	if f.status == 0 {

@@ -36,6 +36,10 @@ func (w *Worker) answered(a *Answer) {
 		w.backup(&a.lost.to, a.lost.b, true)
 		return
 	}
+	if a.once != nil {
+		w.relayAgain(a.once)
+		return
+	}
 	c, outcome := w.local.Claim(a.Ref)
 	if outcome == txn.Gone {
 		w.n.LateAnswers++

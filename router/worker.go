@@ -1,6 +1,8 @@
 package router
 
 import (
+	"sync/atomic"
+
 	"math"
 
 	"sipedge/parser"
@@ -39,10 +41,12 @@ type Worker struct {
 	claimed *txn.ResponseContext // for the panic barrier
 	reply   transport.Addr       // where the responses to a request that is being relayed go
 	scratch []byte
-	query   Query  // of the decision in hand
-	said    said   // and what it wants in its answer
-	lines   []byte // memory for its lines
-	aside   bool   // and that it wants no state
+	later   atomic.Int32 // requests that wait for a name outside of any context, see once_only.go
+	second  bool         // the request in hand is one of them that has waited
+	query   Query        // of the decision in hand
+	said    said         // and what it wants in its answer
+	lines   []byte       // memory for its lines
+	aside   bool         // and that it wants no state
 
 	forwarded txn.BranchFlags  // what the branch that forward has made has to remember
 	sent      transport.Status // what became of the last send
