@@ -83,7 +83,7 @@ func (r *runner) pair(s scenario, mode, in, out string, ca *tlstest.Authority, p
 	caller := party{at: p.Addr, target: p.Addr, tcp: in != "udp"}
 	switch in {
 	case "tcp":
-		caller.at, caller.target = tcp, tcp
+		caller.at, caller.target, caller.contact = tcp, tcp, "*;transport=tcp"
 	case "tls":
 		t, err := tunnel.Wrap(secure.String(), &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"})
 		if err != nil {
@@ -91,7 +91,8 @@ func (r *runner) pair(s scenario, mode, in, out string, ca *tlstest.Authority, p
 			return o, err
 		}
 		defer t.Close()
-		caller.at, caller.target = t.Addr().AddrPort(), secure
+		// Nobody can connect to it, so it asks to be reached by its own connection (RFC 5626 section 4.3).
+		caller.at, caller.target, caller.contact = t.Addr().AddrPort(), secure, "*;transport=tls;ob"
 	}
 	o, err = r.place(s, dir, caller, called)
 	if err2 := p.Stop(); err2 != nil && o.trouble == "" {
