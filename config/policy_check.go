@@ -182,8 +182,12 @@ func (c *checker) checkGroup(g *Group) {
 		c.at(path+".hash-by", "hash-by means nothing without select: hash")
 	}
 	for _, r := range g.Failover.Statuses {
-		if r.First < 300 {
-			c.at(path+".failover", "failover has %d; only final responses that are no success, 300 to 699, can mean that the next member is tried", r.First)
+		switch {
+		case r.First < 300:
+			c.at(path+".failover", "failover has %d; only final responses that are no success, 300 to 599, can mean that the next member is tried", r.First)
+		case r.Last > 599:
+			// RFC 3261 section 16.7 step 5: the proxy "MUST NOT create any new branches in this context" then.
+			c.at(path+".failover", "failover has %d; a 6xx is the user's own answer, after which nobody else is asked", r.Last)
 		}
 	}
 	if c.given(path+".timeout") && !g.Failover.Timeout {

@@ -307,6 +307,7 @@ func TestPolicyMistakes(t *testing.T) {
 	f("gateways: {g: {members: 'sip:192.0.2.1', timeout: ^2m}}", "not within 100ms and 32s")
 	f("gateways: {g: {members: 'sip:192.0.2.1', failover: [^5x3]}}", "no status")
 	f("gateways: {g: {members: 'sip:192.0.2.1', failover: ^[500, 2xx]}}", "failover has 200")
+	f("gateways: {g: {members: 'sip:192.0.2.1', failover: ^[5xx, 603]}}", "failover has 603")
 	f("gateways: {g: {members: 'sip:192.0.2.1', failover: ^[5xx, 503]}}", "503 is given twice")
 	f("gateways: {g: {members: 'sip:192.0.2.1', tries: ^17}}", "not within 1 and 16")
 	f("gateways: {g: {members: 'sip:192.0.2.1', probe: {every: 1s, timeout: ^2s}}}", "longer than")
