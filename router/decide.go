@@ -30,6 +30,7 @@ type Query struct {
 	Bytes    []byte // beside Message
 	From     transport.Flow
 	InDialog bool // proven by our Record-Route token
+	Routes   int  // Route values that are left when ours are gone: they say where the request wants to go
 	Now      transport.Instant
 	Status   int // with Reject: the final status
 	// Reason and Lines are for the answer of a Reject: the reason phrase, if not the usual one, and header lines, each with its

@@ -19,6 +19,7 @@ const (
 	NotAllowed
 	ForUs
 	NoRoute
+	HasRoute
 	Routed
 	NoneUp
 	Full
@@ -35,6 +36,7 @@ var steps = [...]string{
 	NotAllowed:      "asks for what the peer may not ask for",
 	ForUs:           "asks whether the proxy is there: it answers by itself",
 	NoRoute:         "matches no route: the static order decides",
+	HasRoute:        "has a Route of its own to follow: the static order decides",
 	Routed:          "is taken by the route",
 	NoneUp:          "finds no gateway that is up and has room",
 	Full:            "finds no room at its gateway",

@@ -177,6 +177,11 @@ func (d *Decider) decide(q *router.Query, to *router.TargetSet, x *decision, tex
 		return router.Default
 	}
 	x.step, x.route = Routed, i
+	if a := &s.routes.list[i].action; q.Routes > 0 && (a.kind == toGateway || a.kind == toPlace) {
+		// Whoever takes such a request next would follow its Route, in our name and to wherever the sender likes.
+		x.step = HasRoute
+		return router.Default
+	}
 	return s.routes.list[i].action.run(x, to)
 }
 

@@ -153,6 +153,28 @@ routes:
 	}
 }
 
+// TestForeignRoute: a stranger's Route is followed by a relay alone; no gateway gets it to follow in our name.
+func TestForeignRoute(t *testing.T) {
+	l, k := newLane(t, `
+emergency: {numbers: ["112"], next-hop: "sip:192.0.2.2"}
+routes:
+	- {match: {uri: {user: bob}}, next-hop: "sip:192.0.2.1"}
+	- {match: {uri: {user: no}}, reject: 480}
+	- {match: {uri: {user: carol}}, relay: true}
+`)
+	const route = "Route: <sip:192.0.2.254;lr>, <sip:192.0.2.77;lr>\r\n" // ours and another
+	wants(t, l.receive(alice, call("INVITE", "sip:bob@example.com", "a", route)), alice+" SIP/2.0 403 Forbidden")
+	wants(t, l.receive(alice, call("INVITE", "sip:no@example.com", "b", route)), alice+" SIP/2.0 480 Temporarily Unavailable")
+	wants(t, l.receive(alice, call("INVITE", "sip:carol@example.org", "c", route)), alice+" SIP/2.0 100 Trying", "192.0.2.77:5060 INVITE sip:carol@example.org SIP/2.0")
+	wants(t, l.receive(alice, call("INVITE", "sip:112@example.com", "d", route)), alice+" SIP/2.0 100 Trying", gw2+" INVITE sip:112@example.com SIP/2.0")
+	wants(t, l.receive(alice, call("INVITE", "sip:bob@example.com", "e", "Route: <sip:192.0.2.254;lr>\r\n")), alice+" SIP/2.0 100 Trying", gw1+" INVITE sip:bob@example.com SIP/2.0")
+	q := k.query(asked{})
+	q.Routes = 1
+	if e := k.d.Explain(q, new(router.TargetSet)); e.Step != HasRoute || e.Verdict != router.Default {
+		t.Errorf("%v", e)
+	}
+}
+
 // TestFailoverThroughPolicy: a group in the file is failover on the wire.
 func TestFailoverThroughPolicy(t *testing.T) {
 	l, k := newLane(t, `
