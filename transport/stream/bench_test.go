@@ -153,6 +153,38 @@ func BenchmarkEcho(b *testing.B) {
 	}
 }
 
+// BenchmarkPipelined is one of 64 messages of 800 bytes that are on their way at once, on one connection.
+func BenchmarkPipelined(b *testing.B) {
+	for _, proto := range []transport.Protocol{transport.TCP, transport.TLS, transport.WS} {
+		b.Run(protoNames[proto], func(b *testing.B) {
+			const burst = 64
+			r := start(b, all(b), newEcho)
+			p := r.connect(b, proto, false, toward(b, 0))
+			p.raw.SetDeadline(time.Time{})
+			m := message("m", 800-len(message("m", 0)))
+			burstOf := make([]string, burst)
+			for i := range burstOf {
+				burstOf[i] = m
+			}
+			back := make([]byte, burst*len(m))
+			b.ReportAllocs()
+			b.ResetTimer()
+			cpu := cpuTime()
+			for i := 0; i < b.N; i += burst {
+				p.wire.hold = true
+				p.write(burstOf...)
+				if err := p.wire.flush(); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := io.ReadFull(p.r, back); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(cpuTime()-cpu)/float64(b.N), "cpu-ns/op")
+		})
+	}
+}
+
 func cpuTime() time.Duration {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {

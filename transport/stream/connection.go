@@ -32,9 +32,11 @@ type connection struct {
 	began   transport.Instant // when the unfinished message began, 0: none
 	pinging transport.Instant // since when pings are counted
 
-	out     int               // bytes that waited for the peer to read when last looked at
-	waiting int               // messages that may be among them
-	stalled transport.Instant // since when out did not become less, 0: nothing waits
+	staged      []byte            // leaves when the turn is over; of loop.buffers, nil when there is nothing
+	first, last int               // of the messages in it: index + 1 in outgoing.messages
+	out         int               // bytes that waited for the peer to read when last looked at
+	waiting     int               // messages that may be among them
+	stalled     transport.Instant // since when out did not become less, 0: nothing waits
 
 	address addressKey        // counted in Engine.addresses, unless dialed
 	dest    *destination      // that waits for the handshake of this one

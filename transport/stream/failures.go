@@ -41,7 +41,7 @@ func (l *loop) failWith(to *transport.Flow, b []byte, why transport.Failure) {
 	}
 	f.list = append(f.list, failure{*to, why, b})
 	f.size += len(b)
-	if l.stage == done { // no turn is under way
+	if l.phase == done { // no turn is under way
 		l.call()
 	}
 }

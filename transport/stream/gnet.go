@@ -314,6 +314,7 @@ func (l *loop) opened(g gnet.Conn, over *dialOver) (action gnet.Action) {
 		c.state |= proven
 		l.begin(c, g, l.engine.listeners[d.listener], &remote)
 		l.connected(d, c)
+		l.flushAll()
 		return gnet.None
 	}
 	d.dialing, c.dest = shaking, d
@@ -353,12 +354,18 @@ func (l *loop) list(c *connection, names identities) {
 	l.engine.index.put(indexKey{f.Remote, f.Proto}, indexed{owned{connID{f.Conn, f.Gen}, l.number}, names})
 }
 
-// close ends c at once. gnet calls OnClose in it.
+// close ends c politely.
 func (l *loop) close(c *connection) {
 	if c == nil || c.gnet == nil {
 		return
 	}
-	if l.farewell(c); c.gnet != nil {
+	l.farewell(c)
+	l.cut(c)
+}
+
+// cut ends c at once. gnet calls OnClose in it.
+func (l *loop) cut(c *connection) {
+	if c != nil && c.gnet != nil {
 		_ = c.gnet.EventLoop().Close(c.gnet)
 	}
 }
@@ -369,6 +376,7 @@ func (l *loop) closed(c *connection) {
 	if c.gnet.OutboundBuffered() > 0 {
 		l.n.unwritten.Add(uint64(c.waiting))
 	}
+	l.unstage(c)
 	l.outTotal -= c.out
 	if c.in != nil {
 		l.held -= cap(c.in)

@@ -257,6 +257,45 @@ func TestProtocols(t *testing.T) {
 	}
 }
 
+// What a turn has gathered for a connection that turns out to be gone comes back, message by message and whole.
+func TestGatheredForNobody(t *testing.T) {
+	for proto := transport.TCP; proto <= transport.WSS; proto++ {
+		t.Run(protoNames[proto], func(t *testing.T) {
+			failures := make(chan told, 10)
+			flows := make(chan transport.Flow, 1)
+			messages := []string{message("one", 10), message("two", 200), message("three", 40_000), message("four", 300_000), message("five", 0)}
+			hold := make(chan struct{})
+			cfg := all(t)
+			cfg.Loops = 1
+			r := start(t, cfg, func() *handler {
+				h := listening(failures)()
+				h.receive = func(_ *handler, from transport.Flow, _ []byte) { flows <- from }
+				h.woken = func(h *handler) {
+					flow := <-flows
+					<-hold
+					for _, m := range messages {
+						h.send(flow, []byte(m))
+					}
+				}
+				return h
+			})
+			p := r.connect(t, proto, false, toward(t, 0))
+			p.write(message("hello", 0))
+			flow := <-flows
+			r.handlers[0].l.Wake()
+			flows <- flow
+			p.raw.SetLinger(0)
+			p.raw.Close() // with a reset, which the loop does not hear of yet
+			close(hold)
+			for i, m := range messages {
+				if f := <-failures; f.why != transport.Closed || f.b != m || f.to != flow {
+					t.Errorf("message %d failed as %.40q for %d", i, f.b, f.why)
+				}
+			}
+		})
+	}
+}
+
 // A message right behind the client's part of the handshake, in the same packet.
 func TestMessageBehindHandshake(t *testing.T) {
 	r := start(t, all(t), newEcho)

@@ -91,6 +91,9 @@ const (
 	// keptOut is the largest send buffer that a loop keeps: one of the largest messages with what a hop adds to it.
 	keptOut = parser.MaxStreamMessage + 128<<10
 
+	// stagedBytes of messages for one connection are gathered before they are written, in a turn: as many as one read brings.
+	stagedBytes = 64 << 10
+
 	// readBuffer is what gnet reads at once, per loop.
 	readBuffer = 64 << 10
 

@@ -26,13 +26,14 @@ type loop struct {
 	timer    *time.Timer
 	deadline transport.Instant // of the Handler
 
-	stage stage
+	phase phase
 	intake
 	slab    slab
 	buffers buffers
 	ring    *ring
 	posted  bool // the oldest of the ring is in hand
 	sweeper
+	outgoing
 	failures
 	destinations
 	dialsOver chan dialOver
@@ -41,8 +42,6 @@ type loop struct {
 	outTotal int    // bytes that wait for peers to read
 	held     int    // capacity of the unfinished messages of all connections
 	out      []byte // what Buffer lends
-	frame    []byte // a message in its WebSocket frame
-	cipher   []byte // ciphertext to be sent
 	plain    []byte // plaintext that was read
 
 	// What other goroutines use.
@@ -76,23 +75,24 @@ func newLoop(e *Engine, number uint8, first uint32) *loop {
 		out:       make([]byte, 0, transport.MaxDatagram),
 	}
 	l.destinations.init()
-	l.stage = done
+	l.phase = done
 	l.timer = time.AfterFunc(time.Hour, l.call)
 	l.timer.Stop()
 	return l
 }
 
-// stage is where a turn is. A turn is one event of gnet: bytes on a connection, or the doorbell. It goes through the
-// stages in order, also when a Handler panics in one.
-type stage uint8
+// phase is where a turn is. A turn is one event of gnet: bytes on a connection, or the doorbell. It goes through the
+// phases in order, also when a Handler panics in one.
+type phase uint8
 
 const (
-	waking    stage = iota // Handler.Woken
+	waking    phase = iota // Handler.Woken
 	others                 // what other goroutines gave us to do
 	traffic                // Handler.Receive
 	expiring               // Handler.Expire
 	sweeping               // connections whose time is up
 	reporting              // Handler.SendFailed
+	writing                // what all of that has staged
 	quiet                  // Handler.Quiesce
 	done                   // between turns
 )
@@ -110,18 +110,18 @@ func (l *loop) turn(c *connection) gnet.Action {
 	}
 	// gnet does not say when it sleeps, so between any two turns it may.
 	l.handler.Busy()
-	for l.stage = waking; l.stage != done; {
-		l.stages()
+	for l.phase = waking; l.phase != done; {
+		l.phases()
 	}
 	l.handler.Idle()
 	return gnet.None
 }
 
-// stages goes on with the turn.
-func (l *loop) stages() {
+// phases goes on with the turn.
+func (l *loop) phases() {
 	defer l.recovered()
-	for ; l.stage != done; l.stage++ {
-		switch l.stage {
+	for ; l.phase != done; l.phase++ {
+		switch l.phase {
 		case waking:
 			if l.woken.Load() {
 				l.woken.Store(false) // before the call: a Wake during it is a new one
@@ -146,6 +146,11 @@ func (l *loop) stages() {
 			}
 		case reporting:
 			l.report()
+		case writing:
+			l.flushAll()
+			if l.failures.any() {
+				l.call()
+			}
 		case quiet:
 			l.handler.Quiesce()
 		}
@@ -159,25 +164,31 @@ func (l *loop) recovered() {
 		return
 	}
 	l.n.panics.Add(1)
+	if c := l.outgoing.writing; c != nil { // not the Handler, but a layer or gnet
+		l.cut(c)
+		if l.phase == writing {
+			l.phase-- // the others have their turn
+		}
+	}
 	message := append([]byte(nil), l.intake.current[:min(len(l.intake.current), transport.MaxDatagram)]...)
 	switch {
-	case l.stage == others:
+	case l.phase == others:
 		l.dropPosted()
-	case l.stage == reporting:
+	case l.phase == reporting:
 		l.dropReported()
-	case l.stage == traffic && l.intake.current == nil:
+	case l.phase == traffic && l.intake.current == nil:
 		// Not the Handler: what became of the bytes is not known.
 		c := l.intake.conn
 		if l.intake.owned {
 			l.buffers.put(l.intake.data)
 		}
 		l.intake.conn, l.intake.data, l.intake.owned = nil, nil, false
-		l.close(c)
-		l.stage-- // the others have their turn
-	case l.stage == traffic:
-		l.stage-- // goes on behind the message, which is lost
+		l.cut(c)
+		l.phase-- // the others have their turn
+	case l.phase == traffic:
+		l.phase-- // goes on behind the message, which is lost
 	}
-	l.stage++
+	l.phase++
 	l.intake.current = nil
 	if l.engine.cfg.Panicked != nil {
 		l.engine.cfg.Panicked(int(l.number), what, debug.Stack(), message)

@@ -174,7 +174,7 @@ func (l *loop) ping(c *connection, n int) {
 		return
 	}
 	if l.countPing(c, crlfs/2) {
-		l.write(c, pongs[:crlfs/2*2])
+		l.stage(c, nil, pongs[:crlfs/2*2], false)
 	}
 }
 
@@ -202,6 +202,9 @@ var pongs = func() (b [parser.MaxKeepAlive + 2]byte) {
 // linger ends c when the peer has had time to read what was sent last.
 func (l *loop) linger(c *connection) {
 	c.closing = l.now.Add(lingering)
+	if !l.flush(c) {
+		return
+	}
 	if l.farewell(c); c.gnet != nil && c.gnet.OutboundBuffered() == 0 {
 		_ = unix.Shutdown(c.gnet.Fd(), unix.SHUT_WR)
 	}

@@ -2,10 +2,7 @@
 
 package stream
 
-import (
-	"sipedge/transport"
-	"sipedge/transport/wslayer"
-)
+import "sipedge/transport"
 
 var _ transport.Streams = (*Engine)(nil)
 
@@ -108,87 +105,15 @@ func (l *loop) send(to *transport.Flow, b []byte) {
 	l.sendOn(c, to, b)
 }
 
-// sendOn writes the message b, which was to go to the flow, to c.
+// sendOn sends the message b, which was to go to the flow, on c.
 func (l *loop) sendOn(c *connection, to *transport.Flow, b []byte) {
-	if why := l.write(c, b); why != 0 {
+	if why := l.stage(c, to, b, isWeb(c.flow.Proto)); why != 0 {
 		l.fail(to, b, why)
 		return
 	}
 	c.used = l.now
 	l.n.packetsOut.Add(1)
 	l.n.bytesOut.Add(uint64(len(b)))
-}
-
-// write sends the message b on c, in what the transport wraps it in. On a failure c is closed.
-func (l *loop) write(c *connection, b []byte) transport.Failure {
-	if isWeb(c.flow.Proto) {
-		if !c.web.Established() {
-			return transport.Closed
-		}
-		l.frame = wslayer.Append(l.frame[:0], b)
-		b = l.frame
-		defer shrink(&l.frame)
-	}
-	return l.writePlain(c, b)
-}
-
-// writePlain sends b as it is, or encrypted.
-func (l *loop) writePlain(c *connection, b []byte) transport.Failure {
-	if c.out > 0 {
-		l.lookOut(c)
-		if c.out > 0 && (c.out+len(b) > l.engine.limits.OutBytes || l.outTotal+len(b) > l.engine.limits.OutTotal) {
-			l.n.closedOverflow.Add(1)
-			l.close(c)
-			return transport.Overflow
-		}
-	}
-	if c.tls != nil {
-		var err error
-		if l.cipher, err = c.tls.Append(l.cipher[:0], b); err != nil {
-			l.n.sendErrors.Add(1)
-			l.close(c)
-			return transport.Closed
-		}
-		b = l.cipher
-		defer shrink(&l.cipher)
-	}
-	if _, err := c.gnet.Write(b); err != nil { // gnet has closed it
-		l.n.sendErrors.Add(1)
-		return transport.Closed
-	}
-	l.noteOut(c)
-	return 0
-}
-
-// shrink gives back a buffer that an unusually large message has made.
-func shrink(b *[]byte) {
-	if cap(*b) > keptOut {
-		*b = nil
-	}
-}
-
-// noteOut notes what gnet could not send at once.
-func (l *loop) noteOut(c *connection) {
-	if n := c.gnet.OutboundBuffered(); n > 0 {
-		if c.waiting++; c.out == 0 {
-			c.stalled = l.now
-		}
-		l.outTotal += n - c.out
-		c.out = n
-	}
-}
-
-// lookOut notes how much waits in c for the peer to read.
-func (l *loop) lookOut(c *connection) {
-	n := c.gnet.OutboundBuffered()
-	if n < c.out {
-		c.stalled = l.now
-	}
-	if n == 0 {
-		c.waiting, c.stalled = 0, 0
-	}
-	l.outTotal += n - c.out
-	c.out = n
 }
 
 // sendDatagram sends what leaves by UDP after all.
@@ -202,21 +127,3 @@ func (l *loop) sendDatagram(to *transport.Flow, b []byte) transport.Status {
 	}
 	return transport.Queued
 }
-
-// farewell ends the layers of c politely, if nothing waits before that. Nothing depends on its arrival. It may close c.
-func (l *loop) farewell(c *connection) {
-	if isWeb(c.flow.Proto) && c.web.Established() && c.out == 0 {
-		l.frame = wslayer.AppendClose(l.frame[:0], goingAway, "")
-		if l.writePlain(c, l.frame) != 0 {
-			return
-		}
-	}
-	if c.tls != nil {
-		established := c.tls.Established()
-		if c.tls.Shut(); established && c.out == 0 {
-			l.flushTLS(c)
-		}
-	}
-}
-
-const goingAway = 1001 // RFC 6455 section 7.4.1

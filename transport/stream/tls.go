@@ -179,7 +179,7 @@ func (l *loop) flushTLS(c *connection) bool {
 		if _, err := c.gnet.Write(l.cipher); err != nil {
 			return false
 		}
-		l.noteOut(c)
+		l.noteOut(c, 0)
 	}
 	return true
 }

@@ -24,16 +24,16 @@ func (l *loop) webFrames(c *connection) {
 		case wslayer.Open:
 			c.state |= proven
 			c.used, c.began = l.now, 0
-			l.writePlain(c, payload)
+			l.stage(c, nil, payload, false)
 		case wslayer.Message:
 			l.deliver(c, payload)
 		case wslayer.Answer:
 			if l.countPing(c, 1) {
-				l.writePlain(c, payload)
+				l.stage(c, nil, payload, false)
 			}
 		case wslayer.Close:
 			if len(payload) > 0 {
-				l.writePlain(c, payload)
+				l.stage(c, nil, payload, false)
 			}
 			c.state |= ending
 		}
