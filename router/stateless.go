@@ -63,6 +63,9 @@ func (w *Worker) passOn(from *transport.Flow, m *parser.Message, b []byte) fault
 	if f.status != 0 {
 		return f
 	}
+	if w.edits.Err() {
+		return fault{statusUnavailable, causeBusy} // some of what had to go would stay
+	}
 	w.n.RequestsOut++
 	if !w.send(&to, w.edits.AppendTo(w.loop.Buffer(), b, int(m.Len))) && w.sent == transport.Gone {
 		if w.leaveFlow() {

@@ -153,6 +153,24 @@ routes:
 	}
 }
 
+// TestTooManyToRemove: what cannot all be taken out does not go on at all.
+func TestTooManyToRemove(t *testing.T) {
+	for _, mode := range []string{"stateful", "stateless"} {
+		l, _ := newLane(t, `routes: [{match: {uri: {user: bob}}, next-hop: "sip:192.0.2.1", mode: `+mode+`, headers: {remove: [X-Private]}}]`)
+		for n, want := range map[int]string{100: gw1 + " INVITE sip:bob@example.com SIP/2.0", 130: alice + " SIP/2.0 503 Service Unavailable"} {
+			got := l.receive(alice, call("INVITE", "sip:bob@example.com", fmt.Sprint("a", n), strings.Repeat("X-Private: a\r\n", n)))
+			if len(got) == 0 || starts(got)[len(got)-1] != want {
+				t.Errorf("%s, %d lines: %v", mode, n, starts(got))
+			}
+			for _, p := range got {
+				if len(header(p.text, "X-Private")) > 0 {
+					t.Errorf("%s, %d lines: some are left", mode, n)
+				}
+			}
+		}
+	}
+}
+
 // TestForeignRoute: a stranger's Route is followed by a relay alone; no gateway gets it to follow in our name.
 func TestForeignRoute(t *testing.T) {
 	l, k := newLane(t, `
