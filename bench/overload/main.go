@@ -26,8 +26,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"sipedge/bench/load"
 	"sipedge/bench/rig"
 )
@@ -97,7 +95,7 @@ func main() {
 		fail(fmt.Errorf("proxy and load need a core each; this machine has one"))
 	}
 	if *priority {
-		goFirst()
+		rig.GoFirst()
 	}
 	_, err := exec.LookPath("kamailio")
 	if b.kamailio = err == nil; !b.kamailio {
@@ -120,15 +118,6 @@ func main() {
 func fail(err error) {
 	fmt.Fprintln(os.Stderr, "overload:", err)
 	os.Exit(1)
-}
-
-// goFirst puts this process, and what it starts, into a session of its own with the highest priority: the scheduler gives
-// time to sessions first (autogroup) and to the processes of a session by niceness.
-func goFirst() {
-	_, _ = unix.Setsid() // it may lead one already
-	if err := os.WriteFile("/proc/self/autogroup", []byte("-20"), 0); err != nil {
-		fmt.Println("no priority over other sessions:", err)
-	}
 }
 
 type contender struct {

@@ -25,13 +25,15 @@ type Options struct {
 	Stateful    bool
 	RecordRoute bool
 	NextHop     netip.AddrPort
-	Next        string   // sipedge: the URI of the next hop, instead of NextHop
-	Listen      []string // sipedge: further --listen values
-	CPUs        string   // cores to pin the process to, as taskset -c takes them; empty: none
-	Workers     int      // loops of sipedge, UDP worker processes of Kamailio; 0: 1
-	UDPIO       string   // sipedge: batch or gnet; empty: its default
-	OpenRelay   bool     // sipedge: follow the Request-URI of in-dialog requests that carry no Route
-	Extra       []string // further flags of sipedge
+	Next        string         // sipedge: the URI of the next hop, instead of NextHop
+	Listen      []string       // sipedge: further --listen values
+	CPUs        string         // cores to pin the process to, as taskset -c takes them; empty: none
+	Workers     int            // loops of sipedge, UDP worker processes of Kamailio; 0: 1
+	UDPIO       string         // sipedge: batch or gnet; empty: its default
+	OpenRelay   bool           // sipedge: follow the Request-URI of in-dialog requests that carry no Route
+	Extra       []string       // further flags of sipedge
+	Addr        netip.AddrPort // sipedge: where to listen; zero: a free port of 127.0.0.1
+	Stderr      *os.File       // sipedge: where its log goes; nil: it is shown only when it does not start
 }
 
 // Proxy is a running proxy under test.
@@ -43,6 +45,7 @@ type Proxy struct {
 	cmd    *exec.Cmd
 	dir    string
 	exited chan error
+	stderr *os.File
 }
 
 //go:embed kamailio-stateless.cfg
@@ -73,9 +76,11 @@ func FreeAddr() (netip.AddrPort, error) {
 
 // StartSipedge starts the binary and returns when it answers OPTIONS.
 func StartSipedge(binary string, o Options) (*Proxy, error) {
-	addr, err := FreeAddr()
-	if err != nil {
-		return nil, err
+	addr, err := o.Addr, error(nil)
+	if !addr.IsValid() {
+		if addr, err = FreeAddr(); err != nil {
+			return nil, err
+		}
 	}
 	admin, err := FreeAddr()
 	if err != nil {
@@ -109,7 +114,7 @@ func StartSipedge(binary string, o Options) (*Proxy, error) {
 	if o.OpenRelay {
 		args = append(args, "--open-relay")
 	}
-	p := &Proxy{Name: "sipedge", Addr: addr, Admin: admin.String(), dir: dir}
+	p := &Proxy{Name: "sipedge", Addr: addr, Admin: admin.String(), dir: dir, stderr: o.Stderr}
 	return p, p.start(o.CPUs, binary, append(args, o.Extra...))
 }
 
@@ -226,6 +231,9 @@ func (p *Proxy) start(cpus, binary string, args []string) error {
 	p.cmd = exec.Command(binary, args...)
 	var out bytes.Buffer
 	p.cmd.Stdout, p.cmd.Stderr = &out, &out
+	if p.stderr != nil {
+		p.cmd.Stderr = p.stderr
+	}
 	// The proxy must not outlive a driver that was killed.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := p.cmd.Start(); err != nil {
@@ -287,6 +295,16 @@ func (p *Proxy) Stop() error {
 		<-p.exited
 		return fmt.Errorf("rig: %s did not end within 12 s of SIGTERM", p.Name)
 	}
+}
+
+// Signal sends the process a signal: to let it read its files again, to stop it, to continue it.
+func (p *Proxy) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
+
+// Kill ends the process as a power cut does.
+func (p *Proxy) Kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.exited
+	p.clean()
 }
 
 func (p *Proxy) clean() {

@@ -55,6 +55,7 @@ func main() {
 	flag.IntVar(&cfg.DeepEvery, "deep", cfg.DeepEvery, "compare every n-th INVITE byte for byte; 0: none")
 	flag.BoolVar(&cfg.Spin, "spin", false, "poll instead of sleeping")
 	flag.BoolVar(&cfg.Segment, "segment", false, "send datagrams of equal length in one burst: drives more calls, but not for several loops on one port")
+	flag.BoolVar(&cfg.Each, "each", false, "with --json: tell of each call when it began and how long its set-up took")
 	flag.IntVar(&cfg.MaxCalls, "max-calls", 0, "calls alive at once (default from the rate)")
 	maxFailed := flag.Float64("max-failed", 0, "share of calls that may fail")
 	asJSON := flag.Bool("json", false, "print the result as JSON")
