@@ -39,10 +39,9 @@ type loop struct {
 	dialsOver chan dialOver
 	handshakes
 
-	outTotal int    // bytes that wait for peers to read
-	held     int    // capacity of the unfinished messages of all connections
-	out      []byte // what Buffer lends
-	plain    []byte // plaintext that was read
+	held  int    // capacity of the unfinished messages of all connections
+	out   []byte // what Buffer lends
+	plain []byte // plaintext that was read
 
 	// What other goroutines use.
 	gnet  atomic.Pointer[gnet.EventLoop]
