@@ -174,7 +174,9 @@ type Group struct {
 	Overflow    Overflow      `yaml:"overflow" doc:"When the member chosen has no room left under its limits: next tries the member that comes next, reject answers at once. Default: next."`
 	Unavailable Answer        `yaml:"unavailable" doc:"Answer when no member is up or has room. Default: 503 with Retry-After 10."`
 	RequestURI  RequestURI    `yaml:"request-uri" doc:"keep leaves the Request-URI's host as it is, gateway puts the member's host and port there. Default: keep."`
-	Probe       *Probe        `yaml:"probe" doc:"Ask each member regularly whether it is there. Default: no probes; a member is down only when people set it so."`
+	DownAfter   int           `yaml:"down-after" doc:"Requests in a row that end in silence, a transport error or 503 and take a member out for down-for; then one request at a time is let through to try again. Default: 0, never." range:"0..100"`
+	DownFor     time.Duration `yaml:"down-for" doc:"How long such a member is out before it is tried again. Default: 30s." range:"1s..1h"`
+	Probe       *Probe        `yaml:"probe" doc:"Ask each member regularly whether it is there. Default: no probes; a member is then down when down-after or people say so."`
 }
 
 // RequestURI is what becomes of the host in the Request-URI.

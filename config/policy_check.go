@@ -178,6 +178,9 @@ func (c *checker) checkGroup(g *Group) {
 		caps = caps || m.Calls > 0 || m.CallsPerSecond > 0
 		c.checkLoop(at+".uri", &m.URI)
 	}
+	if g.DownAfter == 0 && c.given(path+".down-for") {
+		c.at(path+".down-for", "down-for means nothing without down-after")
+	}
 	if g.Select != SelectHash && c.given(path+".hash-by") {
 		c.at(path+".hash-by", "hash-by means nothing without select: hash")
 	}

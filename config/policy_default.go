@@ -23,7 +23,7 @@ func (s *Schedule) setDefaults() { s.Zone = time.UTC }
 
 func (g *Group) setDefaults() {
 	g.Select, g.HashBy, g.Overflow, g.RequestURI = SelectPriority, HashCallID, OverflowNext, KeepHost
-	g.Unavailable = busy
+	g.Unavailable, g.DownFor = busy, 30*time.Second
 	g.Failover = Failover{Statuses: []StatusRange{{500, 500}, {502, 502}, {503, 503}, {504, 504}}, Timeout: true}
 }
 

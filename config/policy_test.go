@@ -303,6 +303,8 @@ func TestPolicyMistakes(t *testing.T) {
 	f("gateways: {g: {members: [{name: a, uri: 'sip:192.0.2.1'}, {name: ^a, uri: 'sip:192.0.2.2'}]}}", "another name")
 	f("gateways: {g: {members: 'sip:192.0.2.1', select: ^round-robbin}}", `did you mean "round-robin"?`)
 	f("gateways: {g: {members: 'sip:192.0.2.1', hash-by: ^to}}", "select: hash")
+	f("gateways: {g: {members: 'sip:192.0.2.1', down-for: ^5s}}", "without down-after")
+	f("gateways: {g: {members: 'sip:192.0.2.1', down-after: ^101}}", "not within 0 and 100")
 	f("gateways: {g: {members: 'sip:192.0.2.1', timeout: ^2}}", "no duration with a unit")
 	f("gateways: {g: {members: 'sip:192.0.2.1', timeout: ^2m}}", "not within 100ms and 32s")
 	f("gateways: {g: {members: 'sip:192.0.2.1', failover: [^5x3]}}", "no status")

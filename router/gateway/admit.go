@@ -16,10 +16,6 @@ const (
 	numRefusals
 )
 
-func (r Refusal) String() string {
-	return [...]string{"admitted", "calls at their limit", "calls per second at their limit"}[r]
-}
-
 // Admit takes one more call for member n: with Admitted, a place under both of its limits is taken, and whoever asked must
 // Release it when the call ends. The number of live calls never exceeds the limit, and in no time t more than
 // burst + t * rate calls are admitted. An exempt call (emergency) is admitted and counted whatever the limits say.

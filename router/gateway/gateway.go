@@ -36,8 +36,6 @@ const (
 type GroupSpec struct {
 	Name   string
 	Method Method
-	// LastResort makes Select, when no member is up, take those that are down but in service, as if they were up.
-	LastResort bool
 	// Strict makes Select choose without regard to the members' limits: who is full then refuses the call when it is to be
 	// admitted. Otherwise the call goes to those that have room.
 	Strict  bool
@@ -156,7 +154,7 @@ func (p *Pool) prepareGroup(gs *Groups, s *GroupSpec, now transport.Instant) (*G
 	if s.Probe.Interval != 0 && s.Probe.Interval < minProbeInterval {
 		return nil, fmt.Errorf("%w: group %q is probed every %v; give %v or more", errSpec, s.Name, s.Probe.Interval, minProbeInterval)
 	}
-	g := &Group{name: s.Name, method: s.Method, lastResort: s.LastResort, strict: s.Strict}
+	g := &Group{method: s.Method, strict: s.Strict}
 	order := make([]int, len(s.Members))
 	for i := range order {
 		order[i] = i

@@ -10,14 +10,12 @@ import (
 
 // Group is one group of next hops, frozen. Safe for concurrent use; Select is lock-free.
 type Group struct {
-	name       string
-	method     Method
-	lastResort bool
-	strict     bool
-	counts     bool
-	n          int
-	tiers      []tier // by priority
-	members    [MaxGroupMembers]choice
+	method  Method
+	strict  bool
+	counts  bool
+	n       int
+	tiers   []tier // by priority
+	members [MaxGroupMembers]choice
 }
 
 // tier is the members of one priority, as bits over Group.members.
@@ -36,9 +34,6 @@ type choice struct {
 // turn remembers who had the last turn, by its Number, so that the order outlives a reload that adds or removes others.
 // 0: nobody yet.
 type turn struct{ last atomic.Uint32 }
-
-// Name is the group's name.
-func (g *Group) Name() string { return g.name }
 
 // Len is the number of members.
 func (g *Group) Len() int { return g.n }
@@ -61,10 +56,11 @@ type Call struct {
 }
 
 // Select appends to dst, up to its capacity, the members to try for c, in their order: members that are up and have room, by
-// priority, and within a priority as the method says. With none it appends nothing (but see LastResort and Strict).
+// priority, and within a priority as the method says. With none it appends nothing, but for an exempt call those that are
+// down and in service.
 func (g *Group) Select(c *Call, dst []Number) []Number {
 	up, trial := g.up(c)
-	if up == 0 && (g.lastResort || c.Exempt) {
+	if up == 0 && c.Exempt {
 		up, trial = g.inService(), 0
 	}
 	for i := range g.tiers {

@@ -37,20 +37,23 @@ func TestPriority(t *testing.T) {
 	f("bd", func() { p.Set(p.Find("trunk", "d"), InService, at) })
 }
 
-func TestLastResort(t *testing.T) {
+// TestNoneUp: an emergency call is tried where it can be; others are not.
+func TestNoneUp(t *testing.T) {
 	p := NewPool()
 	s := trunk(InOrder, 3)
-	s.LastResort = true
 	s.Probe = Probe{Interval: time.Second, Down: 1}
 	g := load(t, p, s)
 	p.Set(g.Number(2), Draining, at)
 	down(t, p, g.Number(0))
-	if got := pick(p, g, Call{}); got != "b" {
+	if got := pick(p, g, Call{Exempt: true}); got != "b" {
 		t.Errorf("%s while one is up", got)
 	}
 	down(t, p, g.Number(1))
-	if got := pick(p, g, Call{}); got != "ab" {
+	if got := pick(p, g, Call{Exempt: true}); got != "ab" {
 		t.Errorf("%s when none is up", got)
+	}
+	if got := pick(p, g, Call{}); got != "" {
+		t.Errorf("%s for an ordinary call", got)
 	}
 }
 

@@ -292,6 +292,31 @@ routes: [{gateway: g}]
 	k.check(asked{}, "503 Service Unavailable; Retry-After: 10")
 }
 
+// TestDownAfter: without probes, what becomes of requests says who is up.
+func TestDownAfter(t *testing.T) {
+	k := newDesk(t, `
+gateways: {g: {members: ["sip:192.0.2.1", "sip:192.0.2.2"], down-after: 2, down-for: 10s}}
+routes: [{gateway: g}]
+`)
+	a := uint16(k.pool.Find("g", "192.0.2.1"))
+	const both = "udp:192.0.2.1:5060 | udp:192.0.2.2:5060"
+	outcome := func(e router.Event, status uint16) {
+		k.d.Outcome(router.Outcome{Gateway: a, Event: e, Status: status, Now: k.now})
+	}
+	outcome(router.Silent, 0)
+	outcome(router.Answered, 486)
+	outcome(router.Failed, 0)
+	k.check(asked{}, both)
+	outcome(router.Answered, 503)
+	k.check(asked{}, "udp:192.0.2.2:5060")
+	k.now = k.now.Add(10 * time.Second)
+	k.check(asked{}, both)
+	k.check(asked{}, "udp:192.0.2.2:5060") // one at a time
+	outcome(router.Answered, 200)
+	k.check(asked{}, both)
+	k.check(asked{}, both)
+}
+
 func TestPeerLimits(t *testing.T) {
 	k := newDesk(t, `
 peers:

@@ -123,6 +123,7 @@ func groupSpec(g *config.Group) gateway.GroupSpec {
 	default:
 		s.Method = gateway.InOrder
 	}
+	s.Passive = gateway.Passive{Failures: g.DownAfter, Hold: g.DownFor}
 	if p := g.Probe; p != nil {
 		s.Probe = gateway.Probe{Interval: p.Every, Timeout: p.Timeout, Up: p.Up, Down: p.Down, Alive: new(gateway.Statuses)}
 		for status := 200; status < 700; status++ {
