@@ -43,12 +43,14 @@ type loop struct {
 	out   []byte // what Buffer lends
 	plain []byte // plaintext that was read
 
-	// What other goroutines use.
-	gnet  atomic.Pointer[gnet.EventLoop]
+	gnet atomic.Pointer[gnet.EventLoop]
+	bell atomic.Pointer[net.Conn]
+	n    counters
+
+	_     [128]byte   // what follows is written by other threads
 	woken atomic.Bool // Wake was called
 	rung  atomic.Bool // a turn is going to happen
-	bell  atomic.Pointer[net.Conn]
-	n     counters
+	_     [128]byte
 }
 
 // intake is what was read from the connection whose turn it is.
