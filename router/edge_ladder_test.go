@@ -31,6 +31,7 @@ type edgeProxy struct {
 	ruleText map[string][]string
 	rules    map[string]router.RuleID
 	full     map[uint16]bool
+	asked    map[uint16]int // Admit, by gateway
 	outcomes map[uint16]map[router.Event]int
 	names    map[string]*dnsName
 	probed   map[uint64]uint16
@@ -42,7 +43,7 @@ type edgeProxy struct {
 // startRouter makes the router that the settings ask for.
 func startRouter(e *edge, settings []setting) error {
 	p := &edgeProxy{e: e, suspended: map[int]router.Answer{}, ruleText: map[string][]string{}, rules: map[string]router.RuleID{},
-		full: map[uint16]bool{}, outcomes: map[uint16]map[router.Event]int{}, names: map[string]*dnsName{}, probed: map[uint64]uint16{}, places: map[uint16]int{}, blocked: map[transport.Addr]transport.Instant{}}
+		full: map[uint16]bool{}, asked: map[uint16]int{}, outcomes: map[uint16]map[router.Event]int{}, names: map[string]*dnsName{}, probed: map[uint64]uint16{}, places: map[uint16]int{}, blocked: map[transport.Addr]transport.Instant{}}
 	cfg := router.Config{
 		Timers: txn.DefaultTimers(), DecisionTimeout: 5 * time.Second, Peer: e.peer, Alias: e.alias,
 		Admit: p.admit, Outcome: p.outcome, Probed: p.probe, OwnAnswered: p.probe,

@@ -147,6 +147,7 @@ func (p *edgeProxy) setFull(gateway string, is bool) {
 }
 
 func (p *edgeProxy) admit(a router.Attempt) bool {
+	p.asked[a.Gateway]++
 	if p.full[a.Gateway] {
 		return false
 	}
@@ -278,6 +279,9 @@ func (p *edgeProxy) failoverCounter(name string) (uint64, bool) {
 		n, _ := strconv.ParseUint(words[1], 10, 64)
 		status, ok := p.probed[n|1<<40]
 		return uint64(status), ok
+	case len(words) == 3 && words[0] == "gateway" && words[2] == "asked":
+		n, _ := strconv.Atoi(words[1])
+		return uint64(p.asked[uint16(n)]), true
 	case len(words) == 2 && words[0] == "blocked":
 		a, err := p.e.n.actor(words[1])
 		if err != nil {

@@ -104,7 +104,7 @@ import (
 //	10ms  operator > edge  probe 7 gw 2s      a probe of the edge's own, with its number and timeout; also a URI
 //	10ms  operator > edge  sends 7 BYE URI    another request of its own
 //	10ms  network > edge   blocks bob     from now on the edge's Send to bob finds no room, until "frees bob"
-//	10ms  check                              the lines below it are counters of the router or the store, "gateway 7 Started" and
+//	10ms  check                              the lines below it are counters of the router or the store, "gateway 7 Started", "gateway 7 asked" and
 //	                                         the like, "blocked b1", the milliseconds for which it is, "probe 7", its result, "calls",
 //	                                         those that are watched, or "calls 7", the places that they take at gateway 7
 //

@@ -203,7 +203,6 @@ func (w *Worker) ownBranch(c *txn.ResponseContext, x *own, to *transport.Flow) b
 // ownEnded takes in the end of a request of our own: its final status, 0 for none.
 func (w *Worker) ownEnded(c *txn.ResponseContext, br *txn.ClientTransaction, status uint16) {
 	br.Main = txn.Machine{Kind: br.Main.Kind, State: txn.Terminated}
-	c.Status = statusOK // nothing is left to do
 	w.ownResult(parser.Method(c.Method), uint64(br.Dialog.Slot)<<32|uint64(br.Dialog.Gen), status)
 }
 

@@ -208,7 +208,7 @@ func (s *TargetSet) drop(i int) (more bool) {
 	s.cut(i, i+1)
 	if more {
 		n := &s.list[i]
-		n.state, n.of, n.breadth = t.state, t.of, t.breadth
+		n.state, n.of = t.state, t.of
 	}
 	return more
 }
