@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -31,6 +32,10 @@ const (
 	// drainPoll is how often a drain looks at what is pending. The core's count may be 20 ms old, so
 	// it has to be zero twice.
 	drainPoll = 25 * time.Millisecond
+	// garbage is how much of it may lie about, in per cent of the live heap. Packets make none; TLS handshakes make most, and
+	// what they leave stays resident while connections are idle: 8.9 KB for each of 10,000 instead of 15 KB with Go's 100 per cent, for
+	// a tenth more CPU per handshake. GOGC in the environment goes first.
+	garbage = 25
 )
 
 func serveCommand(environ []string, stderr io.Writer) *cobra.Command {
@@ -89,6 +94,9 @@ func serve(cfg *config.Config, log *zap.Logger, lines *logQueue) error {
 		warn(w)
 	}
 	runtime.GOMAXPROCS(batch.Procs(cfg.Loops))
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbage)
+	}
 
 	p, err := start(cfg, log, lines)
 	if err != nil {
