@@ -18,7 +18,7 @@ func (w *Worker) Expire(now transport.Instant) transport.Instant {
 		w.dirty = true
 		w.fire(ref, deadline)
 	}
-	next := w.local.NextDeadline()
+	next := earlier(w.local.NextDeadline(), w.shed.due)
 	if w.cfg.Dialogs != nil {
 		next = earlier(next, w.cfg.Dialogs.Sweep(w.local, &w.sweeper, now))
 	}

@@ -1,18 +1,20 @@
 package router
 
 import (
+	"time"
+
 	"sipedge/parser"
 	"sipedge/transport"
 )
 
-// refusals collects what a batch brings of them, by where they go and how long they are, since many datagrams of one
-// size to one place cost the kernel a quarter of what each alone costs. A trunk that sends too much gets them so.
+// refusals collects them for a moment, by where they go and how long they are, since many datagrams of one size to one
+// place cost the kernel a quarter of what each alone costs. A trunk that sends too much gets them so.
 // Their order among other messages means nothing: each is all that its transaction ever gets.
 type refusals struct {
-	bulk    transport.Bulk // of the loop, or nil: then they leave one by one
-	waiting bool           // there are some
-	turn    int            // the group to give up when all are taken
-	groups  [refusalGroups]refusalGroup
+	bulk   transport.Bulk    // of the loop, or nil: then they leave one by one
+	due    transport.Instant // when those that wait have to leave; 0: none wait
+	turn   int               // the group to give up when all are taken
+	groups [refusalGroups]refusalGroup
 }
 
 type refusalGroup struct {
@@ -24,10 +26,12 @@ type refusalGroup struct {
 const (
 	// refusalGroups is for a few upstream neighbours with two or three sizes each.
 	refusalGroups = 8
-	// refusalBytes holds the refusals of a full batch, 32 of about 500 bytes.
+	// refusalDelay is how long a refusal may wait for others: what it is about waits twenty times as long.
+	refusalDelay = time.Millisecond
+	// refusalBytes holds 32 to 42 of them.
 	refusalBytes = 16 << 10
 	// sizeStep is what refusals are padded to, so that there are few sizes.
-	sizeStep = 64
+	sizeStep = 128
 )
 
 func (r *refusals) init(l transport.Loop) {
@@ -67,7 +71,9 @@ func (w *Worker) refuse(from *transport.Flow, m *parser.Message, b []byte) {
 			return
 		}
 	}
-	r.waiting = true
+	if r.due == 0 {
+		r.due = w.now.Add(refusalDelay)
+	}
 	g.buf = append(g.buf, out...)
 }
 
@@ -91,7 +97,7 @@ func (r *refusals) group(to *transport.Flow, size int) (free *refusalGroup) {
 // flushRefusals gives all that was collected to the transport.
 func (w *Worker) flushRefusals() {
 	r := &w.shed.refusals
-	r.waiting = false
+	r.due = 0
 	for i := range r.groups {
 		w.flushGroup(&r.groups[i])
 	}

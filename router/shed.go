@@ -54,7 +54,7 @@ func (w *Worker) appendRefusal(dst []byte) []byte {
 // measure lets the controller know how far behind this loop is.
 func (w *Worker) measure(now transport.Instant) {
 	s := &w.shed
-	if s.waiting {
+	if s.due != 0 && now >= s.due {
 		w.flushRefusals()
 	}
 	if now < s.next {

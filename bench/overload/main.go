@@ -67,6 +67,7 @@ func main() {
 	loads := flag.String("loads", "0.5,1,1.5,2,3,4", "loads, in multiples of what sipedge carries")
 	mode := flag.String("mode", "stateful", "stateful or stateless")
 	quick := flag.Bool("quick", false, "short runs: less exact")
+	alone := flag.Bool("alone", false, "sipedge without Kamailio")
 	priority := flag.Bool("priority", false, "go before everything else on this machine (needs root): for machines that others use as well")
 	burn := flag.Bool("burn", false, "burn time and nothing else")
 	flag.IntVar(&b.proxyCPU, "proxy-cpu", 0, "core of the proxies")
@@ -98,7 +99,7 @@ func main() {
 		rig.GoFirst()
 	}
 	_, err := exec.LookPath("kamailio")
-	if b.kamailio = err == nil; !b.kamailio {
+	if b.kamailio = err == nil && !*alone; err != nil {
 		fmt.Println("kamailio is not installed (make deps installs it): sipedge alone")
 	}
 	dir, err := os.MkdirTemp("", "sipedge-overload-")
