@@ -188,7 +188,7 @@ func (t *Table) finish(l *txn.Local, e *entry, ref txn.Ref) {
 	l.Drop(&e.text)
 	t.live.Add(-1)
 	t.stats.ended.Add(1)
-	atomic.StoreUint64(&e.word, uint64(ref.Gen)<<genShift|free)
+	atomic.StoreUint64(&e.word, uint64(ref.Gen)<<genShift) // free
 	for {
 		w := t.free.Load()
 		atomic.StoreUint32(&e.next, uint32(w))
