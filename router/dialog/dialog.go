@@ -10,6 +10,7 @@
 package dialog
 
 import (
+	"hash/maphash"
 	"sync/atomic"
 	"time"
 
@@ -51,6 +52,7 @@ type Table struct {
 	fresh atomic.Uint64 // slots from here on were never used
 	ready atomic.Uint64 // slots below have a chunk behind them
 	live  atomic.Int64
+	seed  maphash.Seed
 	stats counters
 
 	wanted chan struct{} // wakes the grower; capacity 1
@@ -71,7 +73,7 @@ func New(cfg Config) *Table {
 	}
 	t := &Table{
 		cfg: cfg, dir: make([]atomic.Pointer[[chunkEntries]entry], (cfg.Most+chunkEntries-1)/chunkEntries),
-		wanted: make(chan struct{}, 1), done: make(chan struct{}), grown: make(chan struct{}),
+		seed: maphash.MakeSeed(), wanted: make(chan struct{}, 1), done: make(chan struct{}), grown: make(chan struct{}),
 	}
 	t.extend()
 	go t.grow()
@@ -124,6 +126,7 @@ func (t *Table) begin(l *txn.Local, owner Owner, from *transport.Flow, m *parser
 	e.setDeadline(now.Add(t.cfg.MaxEarly))
 	e.caller, e.callee = *from, transport.Flow{}
 	e.cseq = [2]uint32{m.CSeq.Number, 0}
+	e.sides = [2]uint64{t.side(m.CallID.In(b), m.From.Tag.In(b)), 0}
 	e.upstream = uint16(count)
 	e.text, e.parts = kept, parts
 	w := atomic.LoadUint64(&e.word)
@@ -147,6 +150,7 @@ func (t *Table) Confirm(l *txn.Local, ref txn.Ref, from *transport.Flow, m *pars
 	if w&stateMask == early {
 		w = w&^stateMask | confirmed
 		e.confirmed, e.callee = now, *from
+		e.sides[1] = t.side(m.CallID.In(b), m.To.Tag.In(b))
 		e.setDeadline(now.Add(t.cfg.MaxDuration))
 		var next [numParts]part
 		var buf [maxText]byte
@@ -168,7 +172,7 @@ func (t *Table) Confirm(l *txn.Local, ref txn.Ref, from *transport.Flow, m *pars
 			l.Drop(&e.text)
 			e.text, e.parts = kept, next
 		} else {
-			t.stats.forgotten.Add(1) // it still counts; only ending it from here will not be possible
+			t.stats.forgotten.Add(1) // it still counts, and its BYE ends it; only ending it from here will not be possible
 		}
 		t.stats.confirmed.Add(1)
 	}
@@ -182,8 +186,7 @@ func (t *Table) Request(l *txn.Local, ref txn.Ref, m *parser.Message, b []byte) 
 	if e == nil {
 		return false
 	}
-	text := l.Bytes(e.text)
-	side, known := e.sender(text, m, b)
+	side, known := t.sender(e, m, b)
 	if known {
 		e.cseq[side] = max(e.cseq[side], m.CSeq.Number)
 		if m.Method == parser.MethodInvite || m.Method == parser.MethodUpdate {
@@ -207,7 +210,7 @@ func (t *Table) Target(l *txn.Local, ref txn.Ref, m *parser.Message, b []byte) {
 		return
 	}
 	// A response has the tags of the request it answers, so its sender is the other side.
-	if side, known := e.sender(l.Bytes(e.text), m, b); known {
+	if side, known := t.sender(e, m, b); known {
 		t.moved(l, e, CallerContact+Part(1-side), c)
 	}
 	t.release(l, e, ref, w)

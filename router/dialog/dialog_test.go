@@ -157,6 +157,56 @@ func TestTooMuchText(t *testing.T) {
 	}
 }
 
+// A call whose texts found no room, or are too long to be kept, is ended by its BYE all the same, and by nobody else's: its places
+// would be taken for hours otherwise.
+func TestByeOfTheForgotten(t *testing.T) {
+	long := strings.Repeat("x", maxText+1)
+	for _, c := range []struct {
+		name      string
+		edit      func(string) string
+		fillsUp   bool
+		forgotten uint64
+	}{
+		{name: "the Call-ID does not fit", edit: func(s string) string { return strings.ReplaceAll(s, "call-1", long) }},
+		{name: "the caller's tag does not fit", edit: func(s string) string { return strings.ReplaceAll(s, "a1", long) }},
+		{name: "the callee's tag does not fit", edit: func(s string) string { return strings.ReplaceAll(s, "b1", long) }},
+		{name: "the store is full", edit: func(s string) string { return s }, fillsUp: true, forgotten: 1},
+	} {
+		d := New(Config{TokenParam: token})
+		s := txn.NewStore(txn.StoreConfig{MaxTransactions: 100, MaxRetainedBytes: 8 << 20, Loops: 1})
+		l := s.Local(0)
+		var from transport.Flow
+		m, b := parsed(t, c.edit(invite))
+		ref, ok := d.Begin(l, Owner{}, &from, m, b, 1)
+		for full := !c.fillsUp; !full; {
+			_, fits := l.Keep(make([]byte, 64))
+			full = !fits
+		}
+		m, b = parsed(t, c.edit(ok200))
+		d.Confirm(l, ref, &from, m, b, 2)
+		if n := d.Stats().Forgotten; !ok || n != c.forgotten {
+			t.Errorf("%s: %v, %d forgotten", c.name, ok, n)
+		}
+		for _, r := range []struct {
+			text  string
+			known bool
+		}{
+			{later("BYE", 11, "a1", "b1", ""), true},
+			{later("BYE", 11, "b1", "a1", ""), true},
+			{later("BYE", 11, "a1", "b2", ""), false},
+			{later("BYE", 11, "b1", "a2", ""), false},
+			{strings.Replace(later("BYE", 11, "a1", "b1", ""), "call-1", "call-2", 1), false},
+		} {
+			m, b := parsed(t, c.edit(r.text))
+			if known := d.Request(l, ref, m, b); known != r.known {
+				t.Errorf("%s: known %v, want %v:\n%.300s", c.name, known, r.known, r.text)
+			}
+		}
+		d.Close()
+		s.Close()
+	}
+}
+
 func TestFull(t *testing.T) {
 	d, s := table(t, Config{Most: 3}, 1)
 	l := s.Local(0)

@@ -2,6 +2,7 @@ package dialog
 
 import (
 	"bytes"
+	"hash/maphash"
 	"sync/atomic"
 
 	"sipedge/parser"
@@ -30,6 +31,7 @@ type entry struct {
 	caller    transport.Flow // the INVITE came by it
 	callee    transport.Flow // its 2xx came by it
 	cseq      [2]uint32      // highest seen from the caller and from the callee
+	sides     [2]uint64      // Table.side of the caller and of the callee, which is known from the 2xx on; before that 0
 	text      txn.Bytes
 	parts     [numParts]part
 	upstream  uint16 // Record-Route values that the INVITE had when it came
@@ -201,17 +203,19 @@ func (t *Table) finish(l *txn.Local, e *entry, ref txn.Ref) {
 	}
 }
 
+// side is what a side of a call is known by: its tag and the Call-ID, hashed, so that the end of a call is known by them even if
+// there was no room for its texts. Never 0.
+func (t *Table) side(callID, tag []byte) uint64 {
+	return maphash.Bytes(t.seed, callID)*3 + maphash.Bytes(t.seed, tag) | 1
+}
+
 // sender tells which side sent a request with these tags: 0 the caller, 1 the callee.
-func (e *entry) sender(text []byte, m *parser.Message, b []byte) (side int, known bool) {
-	if !bytes.Equal(e.parts[CallID].in(text), m.CallID.In(b)) {
-		return 0, false
-	}
-	caller, callee := e.parts[CallerTag].in(text), e.parts[CalleeTag].in(text)
-	from, to := m.From.Tag.In(b), m.To.Tag.In(b)
-	switch {
-	case bytes.Equal(from, caller) && bytes.Equal(to, callee):
+func (t *Table) sender(e *entry, m *parser.Message, b []byte) (side int, known bool) {
+	callID := m.CallID.In(b)
+	switch [2]uint64{t.side(callID, m.From.Tag.In(b)), t.side(callID, m.To.Tag.In(b))} {
+	case e.sides:
 		return 0, true
-	case bytes.Equal(from, callee) && bytes.Equal(to, caller):
+	case [2]uint64{e.sides[1], e.sides[0]}:
 		return 1, true
 	}
 	return 0, false

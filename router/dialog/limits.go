@@ -3,7 +3,7 @@ package dialog
 import "time"
 
 const (
-	// DefaultMost bounds the calls that are watched at once: 6,000 new calls a second of three minutes each. An entry is 280
+	// DefaultMost bounds the calls that are watched at once: 6,000 new calls a second of three minutes each. An entry is 216
 	// bytes, its texts 200 to 700.
 	DefaultMost = 1 << 20
 	// DefaultMaxDuration ends the entry of a call whose BYE never came by. The longest honest calls are conferences of a working day.
