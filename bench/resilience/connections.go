@@ -101,10 +101,9 @@ func (b *bench) memory() error {
 			return err
 		}
 		each := func(bytes float64) string { return fmt.Sprintf("%.1f KB", bytes/float64(up)/1024) }
-		fmt.Printf("  %-10s  %s resident for each connection (%.1f MB, %.1f MB before); Go heap in use %s, of it live at the last collection %s; %.0f open\n", when,
+		fmt.Printf("  %-10s  %s resident for each connection (%.1f MB, %.1f MB before); Go heap in use %s; %.0f open\n", when,
 			each(float64(full-empty)), float64(full)/(1<<20), float64(empty)/(1<<20),
-			each(m["go_memstats_heap_inuse_bytes"]-idle["go_memstats_heap_inuse_bytes"]),
-			each((m["go_memstats_next_gc_bytes"]-idle["go_memstats_next_gc_bytes"])/2), m["sipedge_connections"])
+			each(m["go_memstats_heap_inuse_bytes"]-idle["go_memstats_heap_inuse_bytes"]), m["sipedge_connections"])
 	}
 	return nil
 }

@@ -448,7 +448,7 @@ func (b *bench) logDiskFull() error {
 		if err != nil {
 			return err
 		}
-		results[i] = pick(r, []span{{begun.Add(settle), begun.Add(settle + length)}})
+		results[i] = pick(r, divide(span{begun.Add(settle), begun.Add(settle + length)}, b.rounds))
 	}
 	row("no space left for the log", results[0], results[1], fmt.Sprintf("%d lines/s; before: another proxy at the same time, whose log is read; %.0f lines lost", hangups, m["sipedge_log_lines_lost_total"]))
 	return stopAll()
