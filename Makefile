@@ -6,10 +6,10 @@ SHARING  := ./txn/... ./router/... ./transport/... ./config/... ./admin/... ./cm
 export FUZZTIME
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test lint check bench bench-peers bench-parser fuzz sipp cover deps
+.PHONY: help run demo build test lint check bench bench-peers bench-resilience bench-parser fuzz sipp cover deps
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## build and serve on 127.0.0.1:5060 with no configuration
 	bin/sipedge serve
@@ -35,6 +35,9 @@ bench: build ## Go benchmarks, then memory, pauses and idle CPU of a whole proce
 
 bench-peers: build deps ## side by side with Kamailio: calls/s, CPU per call, ratio
 	go run ./bench/peers -sipedge bin/sipedge
+
+bench-resilience: build ## calls while DNS, a gateway, a TCP peer or the log fail; idle TLS connections; 4 minutes
+	go run ./bench/resilience -sipedge bin/sipedge
 
 bench-parser: ## the parser against sipgo's on one mix of messages
 	cd bench/parser && go run .

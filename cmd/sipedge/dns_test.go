@@ -74,3 +74,33 @@ routes:
 	}
 	e.waitMetric("sipedge_dns_cache_entries 2")
 }
+
+// With a DNS server that says nothing, calls to known places are answered while others wait for names. If they waited for one
+// name after the other, as on a blocked loop, none would come through before this test gave up.
+func TestSilentDNS(t *testing.T) {
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { silent.Close() })
+	bob := newPhone(t, "127.0.0.1:9")
+	file := writeFile(t, filepath.Join(t.TempDir(), "policy.yaml"), fmt.Sprintf(`
+domains: [ours.test]
+routes:
+- {match: {uri: {host: ours.test}}, next-hop: "sip:%s"}
+- {match: {source: 127.0.0.1}, relay: true}
+`, bob.addr()))
+	e := startEdge(t, nil, "--dns="+silent.LocalAddr().String(), "--policy="+file)
+	alice := newPhone(t, e.udp[0])
+	bob.edge = alice.edge
+	const names = 20
+	for i := range names {
+		alice.request("INVITE", fmt.Sprintf("sip:bob@n%d.test", i), fmt.Sprint("name", i))
+	}
+	e.waitMetric(fmt.Sprintf("sipedge_decisions_suspended_total %d", names))
+	for i := range 5 {
+		alice.request("INVITE", "sip:bob@ours.test", fmt.Sprint("known", i))
+		bob.answer(bob.receive("INVITE "), "486 Busy Here")
+		alice.receive("SIP/2.0 486 ")
+	}
+}

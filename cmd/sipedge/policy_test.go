@@ -273,6 +273,50 @@ routes:
 	up("first", 1)
 }
 
+// A gateway that is gone, or says nothing, costs no call: the one that it had goes on, and new ones go to the other gateway.
+func TestLostGateway(t *testing.T) {
+	for _, how := range []string{"gone", "silent"} {
+		t.Run(how, func(t *testing.T) {
+			first, second := newPhone(t, "127.0.0.1:9"), newPhone(t, "127.0.0.1:9")
+			user := newPhone(t, "127.0.0.1:9") // whom the first gateway reaches
+			file := writeFile(t, filepath.Join(t.TempDir(), "policy.yaml"), fmt.Sprintf(`
+domains: [example.com]
+gateways:
+  pair:
+    timeout: 200ms
+    failover: [503, timeout]
+    members: [{name: first, uri: "sip:%s", priority: 1}, {name: second, uri: "sip:%s", priority: 2}]
+routes:
+  - match: {uri: {ours: true}}
+    gateway: pair
+`, first.addr(), second.addr()))
+			e := startEdge(t, nil, "--policy="+file, "--record-route=always")
+			alice := newPhone(t, e.udp[0])
+			first.edge, second.edge, user.edge = alice.edge, alice.edge, alice.edge
+			alice.request("INVITE", "sip:bob@example.com", "established")
+			invite := first.receive("INVITE ")
+			if _, err := first.conn.WriteToUDP([]byte(answerTo(invite, "200 OK", user.addr())), first.edge); err != nil {
+				t.Fatal(err)
+			}
+			answer := alice.receive("SIP/2.0 200 ")
+
+			if how == "gone" {
+				first.conn.Close()
+			}
+			for i := range 3 {
+				alice.request("INVITE", "sip:bob@example.com", fmt.Sprint("new", i))
+				second.answer(second.receive("INVITE "), "486 Busy Here")
+				alice.receive("SIP/2.0 486 ")
+			}
+			bye(alice, answer, "established")
+			user.answer(user.receive("BYE "), "200 OK")
+			if m := alice.receive("SIP/2.0 "); !strings.HasPrefix(m, "SIP/2.0 200 ") || !strings.Contains(m, "CSeq: 2 BYE\r\n") {
+				t.Errorf("the BYE is answered %q", m)
+			}
+		})
+	}
+}
+
 func metrics(e *edge) string {
 	_, text := e.get("/metrics")
 	return text
