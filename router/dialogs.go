@@ -17,7 +17,7 @@ import (
 //	Confirm      a 2xx, once or more often: from now on the entry lives without the branch
 //	Request      each later request of the dialog that is forwarded, ACK and CANCEL apart
 //	Target       a 2xx to one of them that may have moved the remote target
-//	End          the BYE has been answered, or never was; statelessly: it has been forwarded
+//	End          the BYE has been answered, or never was, or could go nowhere; statelessly: it has been forwarded
 //
 // A branch that was given up as silent keeps its entry until nothing can come for it any more: a late 2xx makes a call.
 
@@ -65,6 +65,15 @@ func (w *Worker) passedOn(m *parser.Message, b []byte) {
 		return
 	}
 	if w.noteRequest(m, b) && m.Method == parser.MethodBye {
+		w.cfg.Dialogs.End(w.local, w.routing.dialog)
+	}
+}
+
+// byeRefused is for a request of a dialog that we have answered ourselves, since there was no way on: "The UAC MUST consider the
+// session terminated [...] as soon as the BYE request is passed to the client transaction." RFC 3261 section 15.1.1. Its sender
+// will not say it again, and nothing else would end the entry before its longest duration.
+func (w *Worker) byeRefused(m *parser.Message, b []byte) {
+	if m.Method == parser.MethodBye && w.cfg.Dialogs != nil && w.noteRequest(m, b) {
 		w.cfg.Dialogs.End(w.local, w.routing.dialog)
 	}
 }

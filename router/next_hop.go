@@ -246,6 +246,7 @@ func (w *Worker) goOn(c *txn.ResponseContext) {
 			return
 		}
 	}
+	w.byeRefused(m, b)
 	w.answer(c, f.status, f.why)
 }
 

@@ -242,7 +242,8 @@ func (w *Worker) addContacts(c *txn.ResponseContext, branch uint8, rule RuleID, 
 }
 
 // placeContact asks the decision about a Contact that leads to ourselves, or to no place at all as a tel URI does: as if the request had
-// come with it as its Request-URI. known is false for others, and where the decision has nothing to say.
+// come with it as its Request-URI. known is false for others, and where the decision has nothing to say. What it refuses has no places: to
+// follow such a Contact would be to ask again in our own name.
 func (w *Worker) placeContact(c *txn.ResponseContext, uri []byte, request *parser.Message, requestBytes []byte) (placed *TargetSet, known bool) {
 	placed = &w.placed
 	placed.Reset()
@@ -261,7 +262,11 @@ func (w *Worker) placeContact(c *txn.ResponseContext, uri []byte, request *parse
 		return placed, false
 	}
 	w.query = Query{Message: &w.other, Bytes: b, From: c.Upstream, Now: w.now, Loop: w.id, Lines: w.lines}
-	return placed, w.cfg.Decide(&w.query, placed) == Forward && placed.n > 0
+	verdict := w.cfg.Decide(&w.query, placed)
+	if verdict != Forward {
+		placed.Reset()
+	}
+	return placed, verdict != Default
 }
 
 // remember keeps the URI of t, which was tried, so that no 3xx leads there again.

@@ -166,6 +166,7 @@ func (w *Worker) begin(c *txn.ResponseContext, from *transport.Flow, m *parser.M
 		// The client has its 100 and does not send its INVITE again, so the failure must be sent again by us: timer G.
 		w.answer(c, f.status, f.why)
 	default:
+		w.byeRefused(m, b)
 		w.reject(from, m, b, f)
 		c.Server.State = txn.Terminated
 		c.Wait = 0

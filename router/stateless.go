@@ -18,6 +18,7 @@ func (w *Worker) relay(from *transport.Flow, m *parser.Message, b []byte) {
 		return
 	}
 	// "A stateless proxy MUST validate a request as described in Section 16.3"
+	w.routing.dialog = txn.Ref{}
 	f := w.validate(m, b, from)
 	if f.status == 0 {
 		f = w.preprocess(m, b, from)
@@ -44,6 +45,7 @@ func (w *Worker) relay(from *transport.Flow, m *parser.Message, b []byte) {
 		f = w.passOn(from, m, b)
 	}
 	if f.status != 0 {
+		w.byeRefused(m, b)
 		w.reject(from, m, b, f)
 	}
 }
