@@ -32,6 +32,15 @@ const (
 	recovery  = 8.0  // of the limit in a second, upwards, when the queue ran dry
 	dryStrain = 0.25 // which it does below
 
+	// maxRates bounds the rates of a policy, and maxPatterns the scanners, with all their text.
+	maxRates       = 256
+	maxPatterns    = 1024
+	maxPatternText = 16 << 10
+
+	// sources are told apart at once; 1 MB. Sources within their rate for a moment are forgotten, so these are those that sent
+	// something within the last burst divided by rate, a second or two.
+	sources = 1 << 17
+
 	// smoothing of what is offered and, four times as long, of what was let in.
 	smoothing = 20 * time.Millisecond
 
