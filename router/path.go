@@ -3,6 +3,7 @@ package router
 import (
 	"sipedge/parser"
 	"sipedge/transport"
+	"sipedge/txn"
 )
 
 // appendPath adds what keeps us on the way of later requests to the client that registers (RFC 3327 section 5.2, RFC 5626
@@ -28,6 +29,12 @@ func (w *Worker) appendPath(m *parser.Message, b []byte, from, to *transport.Flo
 		// insert a Requires header field value for this extension." RFC 3327 section 5.2
 		e.Text = append(e.Text, "Require: path\r\n"...)
 	}
+}
+
+// isPath tells a URI of a Path of ours, good or not, from one of a Record-Route.
+func isPath(b []byte, u *parser.URI) bool {
+	token, _ := parser.URIParam(b, u.Params, tokenParam)
+	return txn.IsFlowToken(token.In(b))
 }
 
 // needsPath tells whether a client that registers has to be reached through us:

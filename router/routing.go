@@ -75,9 +75,10 @@ func (w *Worker) preprocess(m *parser.Message, b []byte, from *transport.Flow) f
 	}
 	// "If the Request-URI of the request contains a value this proxy previously placed into a Record-Route
 	// header field, the proxy MUST replace the Request-URI in the request with the last value from the
-	// Route header field, and remove that value from the Route header field."
+	// Route header field, and remove that value from the Route header field." A Path of ours is no such value: what is behind it
+	// would be where the request goes without the policy having seen it.
 	placed := false
-	if r.left() > 0 && !m.URI.Params.Empty() && w.isOurRoute(b, &m.URI, from) {
+	if r.left() > 0 && !m.URI.Params.Empty() && w.isOurRoute(b, &m.URI, from) && !isPath(b, &m.URI) {
 		var f fault
 		if placed, f = w.readToken(m, b, &m.URI, from); f.status != 0 {
 			return f

@@ -348,3 +348,26 @@ routes: [{gateway: g}]
 
 // ordinary is an INVITE like any other.
 var ordinary = asked{}
+
+// TestPathAsRequestURI: a Path of ours is no Record-Route value, so as a Request-URI it is what the policy looks at and what leaves.
+// A client that put it there and a number behind it as a Route had the number called, which the policy had never seen.
+func TestPathAsRequestURI(t *testing.T) {
+	l, _ := newLane(t, `
+routes:
+	- {match: {uri: {number: ["+49900"]}}, reject: 403}
+	- {next-hop: "sip:192.0.2.1"}
+`)
+	register := strings.Replace(call("REGISTER", "sip:example.com", "a", "Contact: <sip:alice@198.51.100.1>;reg-id=1\r\nSupported: path, outbound\r\n"), ";branch=", ";rport;branch=", 1)
+	paths := header(l.receive(alice, register)[0].text, "Path")
+	if len(paths) != 1 {
+		t.Fatalf("Path: %v", paths)
+	}
+	path := strings.Trim(paths[0], "<>")
+	wants(t, l.receive(alice, call("INVITE", "sip:+4990012345@example.com", "b", "")), alice+" SIP/2.0 403 Forbidden")
+	got := l.receive(alice, call("INVITE", path, "c", "Route: <sip:+4990012345@192.0.2.9>\r\n"))
+	for _, p := range got {
+		if strings.HasPrefix(p.text, "INVITE") {
+			t.Errorf("left for %s:\n%s", p.to, p.text)
+		}
+	}
+}
