@@ -35,6 +35,8 @@ var routerMetrics = []metric[routerCounters]{
 	{"rejected_hops_total", "Of rejected: 483 Too Many Hops.", counter, func(n *routerCounters) uint64 { return n.TooManyHops }},
 	{"rejected_forbidden_total", "Of rejected: 403 Forbidden.", counter, func(n *routerCounters) uint64 { return n.Refused }},
 	{"rejected_unavailable_total", "Of rejected: 503 Service Unavailable.", counter, func(n *routerCounters) uint64 { return n.Unavailable }},
+	{"scanners_total", "Requests of scanners, dropped without an answer.", counter, func(n *routerCounters) uint64 { return n.Scanners }},
+	{"limited_total", "Requests over the rate of their source, dropped or answered 503.", counter, func(n *routerCounters) uint64 { return n.Limited }},
 	{"shed_total", "Requests turned away because there was too much of everything.", counter, func(n *routerCounters) uint64 { return n.Shed }},
 	{"store_full_total", "New transactions refused because a table or store was full.", counter, func(n *routerCounters) uint64 { return n.StoreFull }},
 	{"branch_timeouts_total", "Branches that ended by Timer B, C or F.", counter, func(n *routerCounters) uint64 { return n.Timeouts }},

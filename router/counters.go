@@ -21,6 +21,7 @@ type Counters struct {
 	TooManyHops               uint64 // of these: 483
 	Refused                   uint64 // of these: 403
 	Unavailable               uint64 // of these: 503
+	Scanners, Limited         uint64 // requests dropped as a scanner's; dropped or answered 503 for being over the rate of their source
 	Shed                      uint64 // requests turned away because there was too much of everything
 	StoreFull                 uint64 // new transactions refused because a table or store was full
 	Timeouts                  uint64 // branches that ended by Timer B, C or F

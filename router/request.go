@@ -2,6 +2,7 @@ package router
 
 import (
 	"sipedge/parser"
+	"sipedge/router/overload"
 	"sipedge/transport"
 	"sipedge/txn"
 )
@@ -73,7 +74,9 @@ func (w *Worker) request(from *transport.Flow, m *parser.Message, b []byte) {
 		// An ACK of a 2xx is a transaction of its own that nobody answers (RFC 3261 section 17.1.1.3), so
 		// there is nothing to keep. "If a response context is not found, the element does not have any knowledge of
 		// the request to apply the CANCEL to. It MUST statelessly forward the CANCEL request" section 16.10.
-		w.relay(from, m, b)
+		if w.overRate(from, m, b) == overload.Pass {
+			w.relay(from, m, b)
+		}
 	case txn.Full:
 		w.n.StoreFull++
 		if m.Method != parser.MethodAck {

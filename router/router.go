@@ -106,8 +106,11 @@ type Config struct {
 	// Called on the loop, as Outcome; nil: nobody asks.
 	Probed      func(id uint64, status uint16, now transport.Instant)
 	OwnAnswered func(id uint64, status uint16, now transport.Instant)
-	// Overload says what is turned away when there is too much.
-	Overload overload.Config
+	// Overload says what is turned away when there is too much; see also Core.SetOverload.
+	Overload overload.Rules
+	// Trusted tells whether a request comes from a neighbour that no rate is for. It is called on the loop, and only for what would
+	// be turned away otherwise. Nil: nobody.
+	Trusted func(from transport.Flow) bool
 	// Emergency tells by the Request-URI whether a request is for help: it is let in however much else there is. It is called on
 	// the loop, and only for what would be turned away otherwise. Nil: urn:service:sos and what is below it.
 	Emergency func(uri []byte) bool
@@ -124,6 +127,7 @@ type Core struct {
 	nextHop   nextHop
 	workers   [transport.MaxLoops]atomic.Pointer[Worker]
 	draining  atomic.Bool
+	guard     *overload.Guard
 	rules     rules
 	headers   headerTable
 	reach     resolve.Reach
@@ -142,7 +146,10 @@ func New(cfg Config, store *txn.Store, keys *txn.Keys) (*Core, error) {
 	if cfg.Peer == nil {
 		cfg.Peer = func(uint32, uint8, uint32) uint32 { return 0 }
 	}
-	c := &Core{cfg: cfg, store: store, keys: keys, seed: maphash.MakeSeed()}
+	c := &Core{cfg: cfg, store: store, keys: keys, guard: overload.NewGuard(), seed: maphash.MakeSeed()}
+	if err := c.guard.Set(cfg.Overload); err != nil {
+		return nil, err
+	}
 	c.rules.addDefault()
 	for _, l := range cfg.Listeners {
 		c.listeners = append(c.listeners, newListener(l))
@@ -171,6 +178,9 @@ func (c *Core) NewWorker(loop int, l transport.Loop) *Worker {
 	c.workers[loop].Store(w)
 	return w
 }
+
+// SetOverload puts other rules about too much in force; with an error those before stay. Safe from any goroutine.
+func (c *Core) SetOverload(r overload.Rules) error { return c.guard.Set(r) }
 
 // Drain turns new work away: requests that belong to nothing we know are answered 503 from
 // now on. Safe from any goroutine.

@@ -9,8 +9,8 @@ import (
 	"sipedge/txn"
 )
 
-// shedding is what a Worker has against too much of everything. Owned by its loop.
-type shedding struct {
+// shed is what a Worker has against too much of everything. Owned by its loop.
+type shed struct {
 	gauge   transport.Gauge // of the loop, or nil
 	control overload.Controller
 	next    transport.Instant // when to look at the gauge again
@@ -20,14 +20,14 @@ type shedding struct {
 	refusals
 }
 
-func (s *shedding) init(l transport.Loop, keys *txn.KeyLoop) {
+func (s *shed) init(l transport.Loop, keys *txn.KeyLoop) {
 	s.gauge = transport.GaugeOf(l)
 	s.acks = append([]byte(";tag="), keys.RefusalMark()...)
 	s.refusals.init(l)
 }
 
 // acknowledged tells whether b is the ACK of a refusal. Nothing waits for it, so it is not read any further.
-func (s *shedding) acknowledged(b []byte, now transport.Instant) bool {
+func (s *shed) acknowledged(b []byte, now transport.Instant) bool {
 	return now < s.until && bytes.HasPrefix(b, []byte("ACK ")) && bytes.Contains(b, s.acks)
 }
 
@@ -65,22 +65,62 @@ func (w *Worker) measure(now transport.Instant) {
 	if s.gauge != nil {
 		b = s.gauge.Backlog()
 	}
-	s.control.Step(now, &w.cfg.Overload, b, w.core.store.Fullness())
+	s.control.Step(now, w.core.guard.Config(), b, w.core.store.Fullness())
 }
 
 // unwanted tells whether a request goes no further, and does then what there is to do: an answer, or silence. It comes
 // right behind the parser, so that what is not wanted costs nothing else.
 func (w *Worker) unwanted(from *transport.Flow, m *parser.Message, b []byte) bool {
+	if (!m.Has(parser.HeaderTo) || m.To.Tag.Empty()) && w.core.guard.Scanner(m, b) {
+		w.n.Scanners++
+		return true
+	}
+	if m.Method == parser.MethodAck || m.Method == parser.MethodCancel {
+		return false // they belong to something, or are judged when that is not found
+	}
+	switch w.overRate(from, m, b) {
+	case overload.Drop:
+		return true
+	case overload.Reject:
+		if readable(m) {
+			w.turnAway(from, m, b, w.keys.ServerKey(m, b).Check)
+		}
+		return true
+	}
+	return readable(m) && w.shedding(from, m, b)
+}
+
+// readable tells whether everything in a request is as it should be that it is judged and answered by.
+func readable(m *parser.Message) bool { return m.Err.Code == 0 || m.Err.Code == parser.ErrContact }
+
+// overRate tells what becomes of a request for the rate of its source: Pass, unless there is one and it is used up.
+func (w *Worker) overRate(from *transport.Flow, m *parser.Message, b []byte) overload.Verdict {
+	g := w.core.guard
+	if !g.Limits(&from.Remote.IP) || w.provesDialog(from, m, b) {
+		return overload.Pass
+	}
+	v := g.Take(&from.Remote.IP, w.now)
+	if v == overload.Pass || w.cfg.Trusted != nil && w.cfg.Trusted(*from) || w.urgent(m.RequestURI.In(b)) {
+		return overload.Pass
+	}
+	w.n.Limited++
+	return v
+}
+
+// provesDialog tells whether a request belongs to a dialog that came through here.
+func (w *Worker) provesDialog(from *transport.Flow, m *parser.Message, b []byte) bool {
+	return readable(m) && !m.To.Tag.Empty() && w.preprocess(m, b, from).status == 0 && w.routing.inDialog
+}
+
+// shedding turns a request away, if it is one that there is no time for.
+func (w *Worker) shedding(from *transport.Flow, m *parser.Message, b []byte) bool {
 	s := &w.shed
 	class := classOf(m)
 	if !s.control.Active() {
 		s.control.Count(class)
 		return false
 	}
-	if class == overload.Kept {
-		return false
-	}
-	if !m.To.Tag.Empty() && w.preprocess(m, b, from).status == 0 && w.routing.inDialog {
+	if class == overload.Kept || w.provesDialog(from, m, b) {
 		return false
 	}
 	key := w.keys.ServerKey(m, b)
@@ -102,10 +142,15 @@ func (w *Worker) unwanted(from *transport.Flow, m *parser.Message, b []byte) boo
 		return false
 	}
 	w.n.Shed++
-	s.retry = w.cfg.Overload.Retry(key.Check)
-	s.until = w.now.Add(64 * w.timers.T1)
-	w.refuse(from, m, b)
+	w.turnAway(from, m, b, key.Check)
 	return true
+}
+
+// turnAway answers a request that there is no time for. draw is a random number that belongs to its transaction.
+func (w *Worker) turnAway(from *transport.Flow, m *parser.Message, b []byte, draw uint64) {
+	w.shed.retry = w.core.guard.Config().Retry(draw)
+	w.shed.until = w.now.Add(64 * w.timers.T1)
+	w.refuse(from, m, b)
 }
 
 // urgent tells whether a Request-URI calls for help.

@@ -53,7 +53,7 @@ type Worker struct {
 	tagPort   bool             // patchVia notes the source port whether or not it is asked for
 	aliases   [64]aliased      // by connection; see alias
 
-	shed shedding
+	shed shed
 
 	n         Counters
 	dirty     bool

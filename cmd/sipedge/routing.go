@@ -12,7 +12,6 @@ import (
 	"sipedge/router"
 	"sipedge/router/dialog"
 	"sipedge/router/gateway"
-	"sipedge/router/overload"
 	"sipedge/router/policy"
 	"sipedge/transport"
 	"sipedge/txn"
@@ -27,7 +26,7 @@ func (p *proxy) routerConfig(cfg *config.Config) router.Config {
 		Listeners:    p.routerListeners(cfg),
 		Timers:       txn.Timers{T1: cfg.T1, T2: cfg.T2, T4: cfg.T4, C: cfg.TimerC},
 		Resolver:     router.Resolver{Lookup: p.resolver.Lookup, Start: p.resolver.Start, Block: p.resolver.Block},
-		Overload:     overload.Config{Delay: cfg.Policy.Overload.Delay, RetryAfter: cfg.Policy.Overload.RetryAfter},
+		Overload:     overloadRules(&cfg.Policy.Overload),
 	}
 	switch cfg.Mode {
 	case config.Stateful:
@@ -117,6 +116,9 @@ func (s *policies) load(core *router.Core, p *config.Policy) error {
 	if err := s.decider.Load(core, p, transport.Now(), time.Now()); err != nil {
 		return err
 	}
+	if err := core.SetOverload(overloadRules(&p.Overload)); err != nil {
+		return err
+	}
 	select {
 	case s.ticks <- struct{}{}:
 	default:
@@ -141,8 +143,8 @@ func (s *policies) reload(core *router.Core) {
 		s.log.Error("the policy stays as it was; sipedge check FILE shows what is wrong", zap.String("file", file), zap.Error(err))
 		return
 	}
-	if !slices.Equal(p.Domains, s.cfg.Policy.Domains) || p.Overload.Delay != s.cfg.Policy.Overload.Delay || p.Overload.RetryAfter != s.cfg.Policy.Overload.RetryAfter {
-		s.log.Warn("other domains, and another delay or retry-after under overload, take effect at the next start")
+	if !slices.Equal(p.Domains, s.cfg.Policy.Domains) {
+		s.log.Warn("other domains take effect at the next start")
 	}
 	s.log.Info("policy in force", zap.String("file", file), zap.Int("routes", len(p.Routes)))
 }

@@ -3,7 +3,7 @@ package overload
 import "time"
 
 // Config says when new requests are turned away and what they are told. The zero Config is complete: shedding is on, with the
-// defaults named at the fields. It is frozen once in use.
+// defaults named at the fields.
 type Config struct {
 	// Off leaves everything to the socket buffers.
 	Off bool

@@ -7,8 +7,9 @@ import (
 	"sipedge/transport"
 )
 
-// Rules are what a Guard holds sources to. The zero Rules let everything in.
+// Rules are all that is said about too much. The zero Rules have no rates and no scanners.
 type Rules struct {
+	Config
 	// Rates: the first with its address counts. Loopback is free unless a rate has a prefix within loopback.
 	Rates []Rate
 	// Scanners are dropped without an answer, which would tell them that there is something.
@@ -21,7 +22,8 @@ var DefaultScanners = []Pattern{
 	{Text: "siparmyknife"}, {Text: "vaxsipuseragent"}, {Text: "pplsip"}, {Text: "smap"},
 }
 
-// Guard knows what is not let in whatever there is room for. Safe for concurrent use: lock-free.
+// Guard has the rules in force, and knows what is not let in however much room there is. Safe for concurrent use:
+// lock-free.
 type Guard struct {
 	now     atomic.Pointer[compiled]
 	buckets *buckets
@@ -29,17 +31,25 @@ type Guard struct {
 
 // compiled are Rules made ready. Frozen.
 type compiled struct {
+	config   Config
 	rates    *rates
 	scanners *scanners
 }
 
-// NewGuard makes a Guard that lets everything in, until Set.
-func NewGuard() *Guard { return &Guard{buckets: newBuckets(sources)} }
+// NewGuard makes a Guard with the zero Rules.
+func NewGuard() *Guard {
+	g := &Guard{buckets: newBuckets(sources)}
+	g.now.Store(&compiled{})
+	return g
+}
+
+// Config is what is in force now. It must not be changed.
+func (g *Guard) Config() *Config { return &g.now.Load().config }
 
 // Set puts rules in force, or leaves those before when they are wrong. Sources keep what they have used up of a rate that
 // stays at its place in the list. It copies.
 func (g *Guard) Set(r Rules) error {
-	c := &compiled{}
+	c := &compiled{config: r.Config}
 	var err error
 	if len(r.Rates) > 0 {
 		if c.rates, err = newRates(r.Rates); err != nil {
@@ -58,7 +68,7 @@ func (g *Guard) Set(r Rules) error {
 // Scanner tells whether a request is a scanner's. It borrows b.
 func (g *Guard) Scanner(m *parser.Message, b []byte) bool {
 	c := g.now.Load()
-	return c != nil && c.scanners != nil && c.scanners.sent(m, b)
+	return c.scanners != nil && c.scanners.sent(m, b)
 }
 
 // Verdict is what becomes of a request.
@@ -73,13 +83,13 @@ const (
 // Limits tells whether there is a rate for a source, so that Take would count.
 func (g *Guard) Limits(ip *[16]byte) bool {
 	c := g.now.Load()
-	return c != nil && c.rates != nil && c.rates.find(ip) >= 0
+	return c.rates != nil && c.rates.find(ip) >= 0
 }
 
 // Take counts a request of a source against its rate and says what becomes of it.
 func (g *Guard) Take(ip *[16]byte, now transport.Instant) Verdict {
 	c := g.now.Load()
-	if c == nil || c.rates == nil {
+	if c.rates == nil {
 		return Pass
 	}
 	i := c.rates.find(ip)
