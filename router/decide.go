@@ -31,6 +31,7 @@ type Query struct {
 	From     transport.Flow
 	InDialog bool // proven by our Record-Route token
 	Routes   int  // Route values that are left when ours are gone: they say where the request wants to go
+	Maddr    bool // the Request-URI has a maddr that is not ours: it leads there and not to its host (RFC 3261 section 19.1.1)
 	Now      transport.Instant
 	Status   int // with Reject: the final status
 	// Reason and Lines are for the answer of a Reject: the reason phrase, if not the usual one, and header lines, each with its

@@ -261,7 +261,7 @@ func (w *Worker) placeContact(c *txn.ResponseContext, uri []byte, request *parse
 	if parser.Parse(b, &w.other).Code != 0 {
 		return placed, false
 	}
-	w.query = Query{Message: &w.other, Bytes: b, From: c.Upstream, Now: w.now, Loop: w.id, Lines: w.lines}
+	w.query = Query{Message: &w.other, Bytes: b, From: c.Upstream, Maddr: !u.Maddr.Empty(), Now: w.now, Loop: w.id, Lines: w.lines}
 	verdict := w.cfg.Decide(&w.query, placed)
 	if verdict != Forward {
 		placed.Reset()

@@ -183,7 +183,7 @@ func (w *Worker) decide(c *txn.ResponseContext, from *transport.Flow, m *parser.
 	w.aside = false
 	if w.cfg.Decide != nil && w.routing.flow.Proto == 0 { // a flow that a token of ours names is no matter of policy
 		q := &w.query
-		*q = Query{Message: m, Bytes: b, From: *from, InDialog: w.routing.inDialog, Routes: w.routing.left(), Now: w.now, Loop: w.id, Lines: w.lines}
+		*q = Query{Message: m, Bytes: b, From: *from, InDialog: w.routing.inDialog, Routes: w.routing.left(), Maddr: !w.routing.uri.Maddr.Empty(), Now: w.now, Loop: w.id, Lines: w.lines}
 		if c != nil {
 			c.Decision++
 			q.Ref, q.Decision = c.Ref(), c.Decision

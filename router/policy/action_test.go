@@ -396,6 +396,14 @@ emergency: {numbers: ["112"], next-hop: "sip:192.0.2.1"}
 	f("sip:+48123@example.com", "403 Forbidden")
 	f("sip:0048123456@example.com", "403 Forbidden")
 	f("tel:+49301234", "403 Forbidden") // no domain
+	// What a gateway may still take for a number is none of those allowed.
+	for _, user := range []string{"00-48-123456", "00.48123456", "0048%20123456", "+48%20123456", "(0048)123456", "0048123456x", "%30%3048-1", "+48123x", "-0048123456",
+		"+481234567890123456789012345678901234567890"} {
+		f("sip:"+user+"@example.com", "403 Forbidden")
+	}
+	f("sip:b0048123456@example.com", "480 Temporarily Unavailable")
+	f("sip:%62ob@example.com", "480 Temporarily Unavailable")
+	f("sip:example.com", "480 Temporarily Unavailable")
 	f("sip:112@example.net", "udp:192.0.2.1:5060")
 	k.check(asked{source: "203.0.113.2", uri: "sip:03012345@example.net"}, "480 Temporarily Unavailable") // +33...
 }

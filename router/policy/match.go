@@ -218,6 +218,11 @@ func (r *routes) find(x *decision) int {
 	if r.anyHost != nil {
 		r.hosts.collect(x.b, &x.m.URI, some[:])
 		keep(left[:], some[:], r.anyHost)
+		if x.q.Maddr { // it leads to another host, which the route has to take as well
+			clear(some[:len(method)])
+			r.hosts.collect(x.b, x.maddr(), some[:])
+			keep(left[:], some[:], r.anyHost)
+		}
 	}
 	if r.anyNumber != nil || r.region != nil {
 		n := x.number(ofURI)

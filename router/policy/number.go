@@ -105,6 +105,25 @@ func (n *number) subscriber(s []byte, phone bool) bool {
 	return seen > 0
 }
 
+// dialable tells whether a URI that has no number that can be read may have one for others: a tel URI has, and so has a user part
+// that does not begin with a letter, since gateways take out separators and what else they do not know.
+func dialable(b []byte, u *parser.URI) bool {
+	user := u.User.In(b)
+	switch {
+	case u.SchemeIs == parser.SchemeTel:
+		return true
+	case u.SchemeIs != parser.SchemeSIP && u.SchemeIs != parser.SchemeSIPS || len(user) == 0:
+		return false
+	}
+	c := user[0]
+	if c == '%' && len(user) > 2 {
+		var one [3]byte
+		c = parser.AppendUnescaped(one[:0], user[:3])[0]
+	}
+	letter := c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_' || c >= 0x80
+	return !letter
+}
+
 // isContextOf tells whether a phone-context says no more than that the number is one of that country: "If a recipient of the URI
 // intends to place a call to the local number, it MUST understand the context and be able to place calls within that
 // context." RFC 3966 section 5.1.5. Other contexts are not understood here: such a number stays as it is.

@@ -78,7 +78,7 @@ func (p *peer) over(x *decision) Step {
 
 // allows tells whether the peer may send requests to that Request-URI.
 func (p *peer) allows(x *decision) bool {
-	if p.domains != nil && !p.domains.has(x.b, &x.m.URI) {
+	if p.domains != nil && !(p.domains.has(x.b, &x.m.URI) && (!x.q.Maddr || p.domains.has(x.b, x.maddr()))) {
 		return false
 	}
 	if p.numbers == nil && p.regions == nil {
@@ -86,7 +86,7 @@ func (p *peer) allows(x *decision) bool {
 	}
 	n := x.number(ofURI)
 	if n == nil {
-		return true // the list is about those who have one
+		return !dialable(x.b, &x.m.URI) // the list is about those who have one
 	}
 	if p.numbers != nil {
 		if _, found := p.numbers.findNumber(&n.number); found {

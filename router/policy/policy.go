@@ -108,7 +108,8 @@ type decision struct {
 	method parser.Method // ACK and CANCEL are decided as the INVITE that they belong to
 	key    uint64        // of Call-ID, for chance that is the same for each copy of a request
 
-	numbers [3]called // of the Request-URI, From and To
+	numbers   [3]called  // of the Request-URI, From and To
+	elsewhere parser.URI // see maddr
 
 	// Why, for Explain.
 	step  Step
@@ -229,6 +230,13 @@ func (x *decision) uri(which int) *parser.URI {
 		return &x.m.To.URI
 	}
 	return &x.m.URI
+}
+
+// maddr is the Request-URI with its maddr as the host, which is where it leads.
+func (x *decision) maddr() *parser.URI {
+	x.elsewhere = x.m.URI
+	x.elsewhere.Host = x.m.URI.Maddr
+	return &x.elsewhere
 }
 
 // country is whose way of dialling the request's numbers are in.

@@ -371,3 +371,27 @@ routes:
 		}
 	}
 }
+
+// TestMaddr: a maddr is another host than the one that a route or a peer's permission is about.
+func TestMaddr(t *testing.T) {
+	l, _ := newLane(t, `
+peers: {alice: {addresses: [198.51.100.0/24], allow: {domains: [example.org, example.net, 192.0.2.9]}}}
+routes:
+	- {match: {uri: {host: [example.org, 192.0.2.8, 192.0.2.9]}}, relay: true}
+	- {match: {uri: {user: any}}, relay: true}
+`)
+	for id, c := range map[string][2]string{
+		"a": {"sip:bob@example.org;maddr=192.0.2.66", "403 Forbidden"},         // neither
+		"b": {"sip:bob@example.org;MADDR=192.0.2.8", "403 Forbidden"},          // the route, not the permission
+		"c": {"sip:bob@example.net;maddr=192.0.2.9", "403 Forbidden"},          // the permission, not the route
+		"d": {"sip:bob@example.org;maddr=192.0.2.9", "192.0.2.9:5060"},         // both
+		"e": {"sip:any@example.net;maddr=192.0.2.9", "192.0.2.9:5060"},         // a route for any host
+		"f": {"sip:bob@192.0.2.9;maddr=192.0.2.254", "192.0.2.9:5060"},         // ours: it goes, and counts for nothing (16.4)
+		"g": {"sip:bob@192.0.2.9;maddr=192.0.2.254;lr;se=f", "192.0.2.9:5060"}, // whatever else it says
+	} {
+		got := l.receive(alice, call("INVITE", c[0], id, ""))
+		if last := got[len(got)-1]; !strings.Contains(last.to+" "+last.text, c[1]) {
+			t.Errorf("%s: left: %v, want %s", c[0], starts(got), c[1])
+		}
+	}
+}
