@@ -72,10 +72,14 @@ func (c *Controller) Share(class Class) float64 { return float64(c.refuse[class]
 // milliseconds; calls that come sooner do nothing.
 func (c *Controller) Step(now transport.Instant, cfg *Config, b transport.Backlog, store float64) {
 	dt := now.Sub(c.from)
-	if dt < StepEvery || cfg.Off {
+	if dt < StepEvery {
 		return
 	}
 	c.from = now
+	if cfg.Off {
+		c.limit, c.active, c.refuse = 0, false, [numClasses]uint64{}
+		return
+	}
 	c.step(min(dt, maxStep).Seconds(), strain(cfg, b))
 	c.active = c.limit != 0
 	if store > storeFrom {
@@ -155,7 +159,10 @@ func (c *Controller) share(strain float64) {
 	left := c.limit * slack(strain)
 	for i := Other; i < numClasses; i++ {
 		offered, p := c.rate[i]*cost[i], 0.0
-		if offered > left {
+		switch {
+		case left <= 0:
+			p = 1 // whatever comes
+		case offered > left:
 			p = 1 - left/offered
 		}
 		c.refuse[i] = threshold(p)

@@ -117,37 +117,56 @@ func TestControllerRecovers(t *testing.T) {
 	}
 }
 
-// Calls go first, other requests only when there is no call left to turn away; what is Kept never.
+// Calls go first, other requests only when there is no call left to turn away; what is Kept never. calls and others are what
+// comes in a step, of a loop that can do 100 units of work in it.
 func TestCallsGoFirst(t *testing.T) {
-	f := func(calls, others int, delay time.Duration, wantCalls, wantOthers bool) {
+	f := func(calls, others int, wantCalls, wantOthers float64) {
 		t.Helper()
+		const capacity = 100.0
 		var c Controller
 		now := start
-		for range 400 {
+		draw := rand.New(rand.NewPCG(1, 2))
+		queue, turnedAway, turnedAwayOthers := 0.0, 0, 0
+		const steps = 2000
+		for i := range steps {
 			now = now.Add(StepEvery)
-			for i := range calls {
-				c.Admit(Call, uint64(i)<<54)
+			let := func(class Class, n int) (refused int) {
+				for range n {
+					if c.Admit(class, draw.Uint64()) {
+						queue += cost[class]
+					} else {
+						refused++
+					}
+				}
+				return refused
 			}
-			for i := range others {
-				c.Admit(Other, uint64(i)<<54)
+			a, b := let(Call, calls), let(Other, others)
+			if i >= steps/2 {
+				turnedAway += a
+				turnedAwayOthers += b
 			}
-			c.Step(now, &Config{}, transport.Backlog{Delay: delay}, 0)
+			if !c.Admit(Kept, 0) || !c.Admit(Kept, 1<<63) {
+				t.Fatal("what is to be kept is turned away")
+			}
+			queue = max(queue-capacity, 0)
+			c.Step(now, &Config{}, transport.Backlog{Delay: time.Duration(queue / capacity * float64(StepEvery))}, 0)
 		}
-		if got := c.Share(Call) > 0.5; got != wantCalls {
-			t.Errorf("%d calls, %d others: %.2f of the calls turned away", calls, others, c.Share(Call))
+		check := func(what string, refused, offered int, want float64) {
+			t.Helper()
+			got := float64(refused) / max(float64(offered*steps/2), 1)
+			if got < want-0.1 || got > want+0.1 {
+				t.Errorf("%d calls, %d others: %.2f of the %s turned away, want %.2f", calls, others, got, what, want)
+			}
 		}
-		if got := c.Share(Other) > 0; got != wantOthers {
-			t.Errorf("%d calls, %d others: %.2f of the others turned away", calls, others, c.Share(Other))
-		}
-		if !c.Admit(Kept, 0) || !c.Admit(Kept, 1<<63) {
-			t.Error("what is to be kept is turned away")
-		}
+		check("calls", turnedAway, calls, wantCalls)
+		check("others", turnedAwayOthers, others, wantOthers)
 	}
-	f(100, 20, 0, false, false)
-	f(100, 20, 15*time.Millisecond, false, false)
-	f(100, 0, time.Second, true, false)
-	f(0, 500, time.Second, false, true)
-	f(100, 500, time.Second, true, true)
+	f(20, 15, 0, 0)
+	f(50, 0, 0.5, 0)
+	f(50, 50, 0.75, 0)
+	f(50, 90, 0.95, 0.05)
+	f(50, 200, 1, 0.5)
+	f(0, 200, 0, 0.5)
 }
 
 func TestStoreFullness(t *testing.T) {
