@@ -41,8 +41,10 @@ type Query struct {
 	// Stateless, with Forward: the request is to be handled without state (RFC 3261 section 16.11): only its first target
 	// counts, and each copy must be decided alike, and ACK and CANCEL as their INVITE.
 	Stateless bool
-	// Peer, with Forward: whose calls this one counts among, for Config.Dialogs; 0: nobody's.
+	// Peer, with Forward and Default: whose calls this one counts among, for Config.Dialogs; 0: nobody's.
 	Peer uint16
+	// Rule, with Default: the rule of the target that the static order finds.
+	Rule RuleID
 	// Loop, Ref and Decision belong into the Answer that ends a suspension. Ref is zero when the
 	// request is handled statelessly: then it cannot wait, Suspend drops it, and its
 	// retransmission is expected to find the answer ready.

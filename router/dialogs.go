@@ -24,9 +24,10 @@ import (
 // TokenParam is the name of the URI parameter by which our Record-Route values are known, for dialog.Config.
 const TokenParam = tokenParam
 
-// counts tells whether m, sent to a target with this rule, begins a call that is watched.
+// counts tells whether an INVITE, sent to a target with this rule, begins a call that is watched. A To tag alone does not make it
+// one of a call that counts already: anybody can write one.
 func (w *Worker) counts(c *txn.ResponseContext, r *rule) bool {
-	return r.counted && w.cfg.Dialogs != nil && c.Server.Kind == txn.InviteServer && !w.routing.tagged
+	return r.counted && w.cfg.Dialogs != nil && c.Server.Kind == txn.InviteServer && !w.routing.inDialog
 }
 
 // beginDialog makes the entry for a branch to t, in w.dialog, or takes the one that the request has brought back.

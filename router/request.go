@@ -188,15 +188,16 @@ func (w *Worker) decide(c *txn.ResponseContext, from *transport.Flow, m *parser.
 			c.Decision++
 			q.Ref, q.Decision = c.Ref(), c.Decision
 		}
-		switch w.cfg.Decide(q, &w.targets) {
+		verdict := w.cfg.Decide(q, &w.targets)
+		if c != nil && verdict != Suspend {
+			c.Peer = q.Peer
+		}
+		switch verdict {
 		case Forward:
 			if w.targets.n == 0 {
 				return fault{status: statusNotFound}, false
 			}
 			w.aside = q.Stateless
-			if c != nil {
-				c.Peer = q.Peer
-			}
 			return f, false
 		case Reject:
 			w.said = said{q.Reason, q.Lines}
@@ -210,6 +211,7 @@ func (w *Worker) decide(c *txn.ResponseContext, from *transport.Flow, m *parser.
 			return w.suspend(c, from, m, b)
 		}
 		w.targets.Reset()
+		w.targets.Rule(q.Rule, 0)
 	}
 	return w.place(m, b, from), false
 }

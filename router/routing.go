@@ -19,7 +19,6 @@ type routing struct {
 	flow        transport.Flow // by which it has to go on, as a token says; no Proto: there is none
 	elseAddress bool           // and if that is gone, where it says itself
 	dialog      txn.Ref        // the entry of the dialog, as a token says; zero: none
-	tagged      bool           // it has a To tag: it belongs to a dialog, ours or not
 
 	values [maxRouteValues]routeValue
 	n      int // Route values received
@@ -47,7 +46,7 @@ func (r *routing) left() int { return r.last - r.first }
 func (w *Worker) preprocess(m *parser.Message, b []byte, from *transport.Flow) fault {
 	r := &w.routing
 	r.replaced, r.inDialog, r.fromFlow, r.n, r.first, r.last = false, false, false, 0, 0, 0
-	r.dialog, r.tagged = txn.Ref{}, !m.To.Tag.Empty()
+	r.dialog = txn.Ref{}
 	r.flow.Proto = 0
 	r.uri = m.URI
 	if m.Lines(parser.HeaderRoute) == 1 && m.HeaderAt(m.First(parser.HeaderRoute)).Value == m.Route.Value {

@@ -218,7 +218,11 @@ func (c *compiler) peers() error {
 			calls: c.limit(peerCalls, p.Name, p.Limits.Calls), callRate: c.limit(peerCallRate, p.Name, p.Limits.CallsPerSecond),
 			requestRate: c.limit(peerRate, p.Name, p.Limits.RequestsPerSecond),
 		}
-		k := kind{headers, n.calls != 0}
+		k := kind{headers: headers, counted: n.calls != 0}
+		k.rule, err = c.core.Rule(router.Rule{Counted: k.counted, Headers: [2]router.HeaderEditsID{k.headers}})
+		if err != nil {
+			return fmt.Errorf("peer %q: %w", p.Name, err)
+		}
 		if n.kind = slices.Index(ps.kinds, k); n.kind < 0 {
 			n.kind = len(ps.kinds)
 			ps.kinds = append(ps.kinds, k)

@@ -22,6 +22,7 @@ type peers struct {
 type kind struct {
 	headers router.HeaderEditsID
 	counted bool
+	rule    router.RuleID // of requests that the static order places
 }
 
 // peer is config.Peer made ready.

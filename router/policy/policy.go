@@ -166,7 +166,7 @@ func (d *Decider) decide(q *router.Query, to *router.TargetSet, x *decision, tex
 			q.Status, q.Reason = 403, phrases[403]
 			return router.Reject
 		}
-		q.Peer = uint16(p.calls)
+		q.Peer, q.Rule = uint16(p.calls), s.peers.kinds[p.kind].rule
 	}
 	if forUs {
 		x.step = ForUs

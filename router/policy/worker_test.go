@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sipedge/router"
+	"sipedge/router/dialog"
 	"sipedge/transport"
 )
 
@@ -393,5 +394,39 @@ routes:
 		if last := got[len(got)-1]; !strings.Contains(last.to+" "+last.text, c[1]) {
 			t.Errorf("%s: left: %v, want %s", c[0], starts(got), c[1])
 		}
+	}
+}
+
+// TestPeerWithoutRoute: the limits and the header fields of a peer hold for its requests that no route takes too.
+func TestPeerWithoutRoute(t *testing.T) {
+	const text = `
+peers: {alice: {addresses: [198.51.100.0/24], limits: {calls: 1, answer: 486}, headers: {remove: [X-Private], add: {X-Peer: alice}}}}
+routes: [{match: {uri: {user: nobody}}, reject: 404}]
+`
+	k := newDesk(t, text)
+	calls := dialog.New(dialog.Config{
+		Begun: func(o dialog.Owner, now transport.Instant) bool { return k.d.Begun(o.Peer, now) },
+		Ended: func(o dialog.Owner) { k.d.Ended(o.Gateway); k.d.Ended(o.Peer) }, TokenParam: router.TokenParam,
+	})
+	defer calls.Close()
+	for _, mode := range []router.Mode{router.Stateful, router.Stateless} {
+		k.core = newCore(t, router.Config{Mode: mode, Decide: k.d.Decide, Admit: k.d.Admit, Outcome: k.d.Outcome, Dialogs: calls, NextHop: &router.NextHop{Host: "192.0.2.1"}})
+		k.load(text)
+		l := &lane{t: t, now: k.now, buf: make([]byte, transport.MaxDatagram)}
+		l.w = k.core.NewWorker(0, l)
+		l.w.Busy()
+		got := l.receive(alice, call("INVITE", "sip:bob@example.com", "a", "X-Private: a\r\n"))
+		sent := got[len(got)-1]
+		if sent.to != gw1 || len(header(sent.text, "X-Private")) != 0 || strings.Join(header(sent.text, "X-Peer"), " ") != "alice" {
+			t.Errorf("left for %s:\n%s", sent.to, sent.text)
+		}
+		if mode == router.Stateless {
+			continue
+		}
+		wants(t, l.receive(alice, call("INVITE", "sip:bob@example.com", "b", "")), alice+" SIP/2.0 486 Busy Here")
+		l.receive(gw1, reply("480 Temporarily Unavailable", sent.text))
+		got = l.receive(alice, call("INVITE", "sip:bob@example.com", "c", ""))
+		wants(t, got, alice+" SIP/2.0 100 Trying", gw1+" INVITE sip:bob@example.com SIP/2.0")
+		l.receive(gw1, reply("480 Temporarily Unavailable", got[1].text))
 	}
 }
