@@ -87,7 +87,7 @@ func main() {
 	flag.StringVar(&r.sipedge, "sipedge", "bin/sipedge", "the binary")
 	flag.StringVar(&r.peer, "peer", "sipedge", "what to test; kamailio shows that the scenarios themselves are sound")
 	modes := flag.String("modes", "stateful,stateless", "comma-separated")
-	backends := flag.String("udp-io", "batch,gnet", "comma-separated")
+	backends := flag.String("udp-io", "batch,gnet", "comma-separated; none: only what -transports says")
 	only := flag.String("only", "", "run the scenarios whose names contain this")
 	withLoad := flag.Bool("load", true, "include the 10,000 calls at 500/s")
 	transports := flag.String("transports", "udp,tcp,tls", "comma-separated; calls come in by each and go out by each")
@@ -100,6 +100,9 @@ func main() {
 		fail(err)
 	}
 	ios := strings.Split(*backends, ",")
+	if *backends == "none" {
+		ios = nil
+	}
 	if r.peer == "kamailio" {
 		ios = []string{"-"}
 	}
