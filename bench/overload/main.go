@@ -75,7 +75,7 @@ func main() {
 	flag.Parse()
 	if *burn {
 		runtime.LockOSThread()
-		for {
+		for burnt := 0; ; burnt++ {
 		}
 	}
 	if *quick {
