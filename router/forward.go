@@ -14,7 +14,13 @@ import (
 // source is where the request came from, breadth the Max-Breadth of this branch.
 func (w *Worker) forward(m *parser.Message, b []byte, t *target, from *transport.Flow, source *transport.Addr, breadth uint8) (to transport.Flow, f fault) {
 	r, e := &w.routing, &w.edits
+	rule := w.core.rules.at(t.rule)
 	e.Reset()
+	if rule.exempt && t.hasHop {
+		// Deviation: a call for help is not held up by a Route, and takes none to those who help. They would follow it in our name: a strict
+		// one even as the Request-URI, so that any number could be called where only those for help can.
+		r.first = r.last
+	}
 
 	// 2. Request-URI
 	uri, uriBytes, replaced := r.uri, b, r.replaced
@@ -129,7 +135,7 @@ func (w *Worker) forward(m *parser.Message, b []byte, t *target, from *transport
 	if r.n > 0 {
 		w.editRoutes(m, b, first, strict, requestURI)
 	}
-	if rule := w.core.rules.at(t.rule); rule.headers != [2]HeaderEditsID{} {
+	if rule.headers != [2]HeaderEditsID{} {
 		w.editHeaders(m, b, rule)
 	}
 	if w.cfg.UDPMTUSwitch && to.Proto == transport.UDP {

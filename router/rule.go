@@ -35,7 +35,8 @@ type Rule struct {
 	Record bool
 	// Counted: Config.Dialogs hears of the dialog that an INVITE makes. It includes Record.
 	Counted bool
-	// Exempt: no limit holds these requests up (emergency calls). Attempt says so too.
+	// Exempt: no limit holds these requests up (emergency calls), and no Route of theirs leads behind a target with a hop. Attempt says
+	// so too.
 	Exempt bool
 	// Headers are changes to the request's header fields, done in this order; see Core.HeaderEdits.
 	Headers [2]HeaderEditsID

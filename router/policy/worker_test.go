@@ -186,6 +186,14 @@ routes:
 	wants(t, l.receive(alice, call("INVITE", "sip:no@example.com", "b", route)), alice+" SIP/2.0 480 Temporarily Unavailable")
 	wants(t, l.receive(alice, call("INVITE", "sip:carol@example.org", "c", route)), alice+" SIP/2.0 100 Trying", "192.0.2.77:5060 INVITE sip:carol@example.org SIP/2.0")
 	wants(t, l.receive(alice, call("INVITE", "sip:112@example.com", "d", route)), alice+" SIP/2.0 100 Trying", gw2+" INVITE sip:112@example.com SIP/2.0")
+	// A call for help goes to those who help, and behind them nowhere else.
+	for id, other := range map[string]string{"f": "<sip:+1900555@192.0.2.77;lr>", "g": "<sip:+1900555@192.0.2.77>", "h": "<sip:192.0.2.254;lr>, <sip:+1900555@192.0.2.77>, <sip:192.0.2.78;lr>"} {
+		got := l.receive(alice, call("INVITE", "sip:112@example.com", id, "Route: "+other+"\r\n"))
+		wants(t, got, alice+" SIP/2.0 100 Trying", gw2+" INVITE sip:112@example.com SIP/2.0")
+		if h := header(got[1].text, "Route"); len(h) != 0 {
+			t.Errorf("Route: %v", h)
+		}
+	}
 	wants(t, l.receive(alice, call("INVITE", "sip:bob@example.com", "e", "Route: <sip:192.0.2.254;lr>\r\n")), alice+" SIP/2.0 100 Trying", gw1+" INVITE sip:bob@example.com SIP/2.0")
 	q := k.query(asked{})
 	q.Routes = 1
