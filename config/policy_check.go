@@ -104,6 +104,9 @@ func (c *checker) checkPeers() {
 	for i := range c.p.Peers {
 		p := &c.p.Peers[i]
 		path := "peers." + p.Name
+		if p.Limits.Calls > 0 && c.cfg != nil && c.cfg.Mode == Stateless {
+			c.at(path+".limits.calls", "--mode stateless cannot count calls")
+		}
 		if len(p.Addresses) == 0 && len(p.TLS) == 0 {
 			c.at(path, "peer %s can never be recognised: it has neither addresses nor tls", p.Name)
 		}

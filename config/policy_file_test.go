@@ -233,6 +233,7 @@ func TestPolicyAgainstFlags(t *testing.T) {
 	f("gateways: {g: {members: 'sip:127.0.0.1'}}\nroutes: [{match: {source: 10.0.0.1}, gateway: g}]", nil, "own listener")
 	f("gateways: {g: {members: ['sip:192.0.2.1', 'sip:192.0.2.2']}}\nroutes: [{match: {source: 10.0.0.1}, gateway: g}]", []string{"--mode=stateless"}, "cannot be stateless")
 	f("gateways: {g: {members: ['sip:192.0.2.1', 'sip:192.0.2.2']}}\nroutes: [{match: {source: 10.0.0.1}, gateway: g, mode: stateful}]", []string{"--mode=stateless"})
+	f("peers: {a: {addresses: 192.0.2.1, limits: {calls: 1}}}", []string{"--mode=stateless"}, "cannot count calls")
 	// Beside other problems.
 	_, err := load([]string{"--t1=fast", "--policy=testdata/mistakes.yaml"})
 	refused(t, err, "--t1", "testdata/mistakes.yaml:", "did you mean")

@@ -72,7 +72,9 @@ func (a *action) run(x *decision, to *router.TargetSet) router.Verdict {
 	x.q.Stateless = a.stateless
 	rule := a.rules[0]
 	if x.peer > 0 {
-		rule = a.rules[x.s.peers.list[x.peer-1].kind]
+		kind := x.s.peers.list[x.peer-1].kind
+		rule = a.rules[kind]
+		x.q.Stateless = a.stateless && !x.s.peers.kinds[kind].counted // without state nobody counts
 	}
 	switch a.kind {
 	case toRedirect:

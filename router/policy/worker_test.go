@@ -438,3 +438,19 @@ routes: [{match: {uri: {user: nobody}}, reject: 404}]
 		l.receive(gw1, reply("480 Temporarily Unavailable", got[1].text))
 	}
 }
+
+// TestCountedPeerHasState: whose calls are limited is never handled without state, in which nobody can count.
+func TestCountedPeerHasState(t *testing.T) {
+	k := newDesk(t, `
+peers:
+	limited: {addresses: [203.0.113.1], limits: {calls: 1}}
+	other: {addresses: [203.0.113.2]}
+routes: [{next-hop: "sip:192.0.2.1", mode: stateless}]
+`)
+	for source, want := range map[string]bool{"203.0.113.1": false, "203.0.113.2": true, "198.51.100.1": true} {
+		q := k.query(asked{source: source})
+		if v := k.d.Decide(q, new(router.TargetSet)); v != router.Forward || q.Stateless != want {
+			t.Errorf("%s: %v, without state: %v", source, v, q.Stateless)
+		}
+	}
+}
