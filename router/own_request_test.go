@@ -61,3 +61,45 @@ func TestProbeFrom(t *testing.T) {
 		}
 	}
 }
+
+// wakes is a wire that counts how often its loop is woken.
+type wakes struct {
+	*wire
+	n int
+}
+
+func (w *wakes) Wake() { w.n++ }
+
+// TestAnswersBehindAPanic: what waits behind an answer that panicked is not left until somebody happens to wake the loop.
+func TestAnswersBehindAPanic(t *testing.T) {
+	b := newBed(t, Stateful, RecordAuto)
+	loop := &wakes{wire: b.wire}
+	b.worker.loop = loop
+	b.worker.cfg.Probed = func(id uint64, _ uint16, _ transport.Instant) {
+		if id == 1 {
+			panic("as asked")
+		}
+	}
+	nowhere := transport.Hop{Addr: transport.AddrFrom(netip.MustParseAddrPort("192.0.2.1:5061")), Proto: transport.TLS} // no listener
+	hop := transport.Hop{Addr: nowhere.Addr, Proto: transport.UDP}
+	core := b.worker.core
+	core.Probe(Probe{ID: 1, URI: "sip:192.0.2.1", Hop: nowhere})
+	core.Probe(Probe{ID: 2, URI: "sip:192.0.2.1", Hop: hop})
+	woken := func() {
+		defer func() { recover() }()
+		b.worker.Woken(b.now)
+	}
+	loop.n = 0
+	woken()
+	if loop.n == 0 {
+		t.Fatal("nobody will come for the second one")
+	}
+	core.Probe(Probe{ID: 3, URI: "sip:192.0.2.1", Hop: hop})
+	for loop.n > 0 {
+		loop.n = 0
+		woken()
+	}
+	if b.wire.n != 2 {
+		t.Errorf("%d of 2 probes left", b.wire.n)
+	}
+}

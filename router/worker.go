@@ -130,9 +130,6 @@ func (w *Worker) barrier() {
 		}
 		w.n.Ended++
 		w.local.Poison(c)
-		if w.waiting != nil {
-			w.loop.Wake() // the answers behind the one that caused it
-		}
 		panic(r)
 	}
 }
@@ -154,6 +151,7 @@ func isKeepAlive(b []byte) bool {
 // Woken takes the answers of decisions in.
 func (w *Worker) Woken(now transport.Instant) {
 	w.now, w.dirty = now, true
+	defer w.comeBack()
 	if w.waiting == nil {
 		w.waiting = w.answers.takeAll()
 	}
@@ -161,6 +159,13 @@ func (w *Worker) Woken(now transport.Instant) {
 		a := w.waiting
 		w.waiting, a.next = a.next, nil
 		w.answered(a)
+	}
+}
+
+// comeBack has Woken called again for the answers behind one that panicked, and for those that came while these were taken.
+func (w *Worker) comeBack() {
+	if w.waiting != nil || w.answers.head.Load() != nil {
+		w.loop.Wake()
 	}
 }
 
