@@ -99,6 +99,9 @@ func (x *index) alias(k indexKey, who owned, also indexKey) {
 	if !ok || v.owned != who || v.names[0] == 0 || also == k {
 		return
 	}
+	if other, ok := x.m[also]; ok && other.owned != who && other.names != v.names {
+		return // another peer at that address, as behind one NAT, has that port
+	}
 	if old, ok := x.aliases[who]; ok {
 		if old == also {
 			return

@@ -633,3 +633,30 @@ func TestReload(t *testing.T) {
 		p.read(m)
 	}
 }
+
+// TestAliasOfAnother: who shares an address with another peer, as behind one NAT, does not get its place by asking for its port.
+func TestAliasOfAnother(t *testing.T) {
+	var x index
+	key := func(port uint16) indexKey {
+		return indexKey{transport.Addr{IP: [16]byte{15: 1}, Port: port}, transport.TLS}
+	}
+	victim, mallory, again := owned{connID{1, 1}, 0}, owned{connID{2, 1}, 0}, owned{connID{3, 1}, 0}
+	x.put(key(40001), indexed{victim, identities{7}})
+	x.alias(key(40001), victim, key(5061))
+	x.put(key(40002), indexed{mallory, identities{8}})
+	for _, port := range []uint16{5061, 40001} {
+		x.alias(key(40002), mallory, key(port))
+		if v, ok := x.get(key(port)); !ok || v.owned != victim {
+			t.Errorf("port %d is that of %+v", port, v)
+		}
+	}
+	x.put(key(40003), indexed{again, identities{7}}) // the same peer, before its old connection was found dead
+	x.alias(key(40003), again, key(5061))
+	if v, _ := x.get(key(5061)); v.owned != again {
+		t.Errorf("the newer connection is not used: %+v", v)
+	}
+	x.remove(key(40001), victim)
+	if v, _ := x.get(key(5061)); v.owned != again {
+		t.Errorf("the end of the old connection took the alias of the new one: %+v", v)
+	}
+}
