@@ -433,6 +433,10 @@ func (c *checker) checkRedirect(r *Redirect, path string) {
 // (RFC 3261 section 16.11), so whatever counts, waits or chooses anew needs a transaction.
 func (c *checker) checkStateless(a *Action, path string) {
 	at := path + ".mode"
+	if a.Mode == Stateful && c.cfg != nil && c.cfg.Mode == Stateless {
+		c.at(at, "with --mode stateless no request has state; with --mode stateful each route can say mode: stateless")
+		return
+	}
 	if a.Mode == "" && c.cfg != nil && c.cfg.Mode == Stateless && path != "emergency" {
 		at = path
 	} else if a.Mode != Stateless {

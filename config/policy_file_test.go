@@ -232,7 +232,7 @@ func TestPolicyAgainstFlags(t *testing.T) {
 	f(to("sips:gw.example"), nil, "no --listen tls:")
 	f("gateways: {g: {members: 'sip:127.0.0.1'}}\nroutes: [{match: {source: 10.0.0.1}, gateway: g}]", nil, "own listener")
 	f("gateways: {g: {members: ['sip:192.0.2.1', 'sip:192.0.2.2']}}\nroutes: [{match: {source: 10.0.0.1}, gateway: g}]", []string{"--mode=stateless"}, "cannot be stateless")
-	f("gateways: {g: {members: ['sip:192.0.2.1', 'sip:192.0.2.2']}}\nroutes: [{match: {source: 10.0.0.1}, gateway: g, mode: stateful}]", []string{"--mode=stateless"})
+	f("gateways: {g: {members: ['sip:192.0.2.1', 'sip:192.0.2.2']}}\nroutes: [{match: {source: 10.0.0.1}, gateway: g, mode: stateful}]", []string{"--mode=stateless"}, "no request has state")
 	f("peers: {a: {addresses: 192.0.2.1, limits: {calls: 1}}}", []string{"--mode=stateless"}, "cannot count calls")
 	// Beside other problems.
 	_, err := load([]string{"--t1=fast", "--policy=testdata/mistakes.yaml"})
