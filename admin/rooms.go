@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"strconv"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sipedge/router"
@@ -48,6 +50,25 @@ var routerMetrics = []metric[routerCounters]{
 	{"transactions_begun_total", "Server transactions created.", counter, func(n *routerCounters) uint64 { return n.Begun }},
 	{"transactions_answered_total", "Server transactions that had a final response, or ended without.", counter, func(n *routerCounters) uint64 { return n.Answered }},
 	{"transactions_ended_total", "Server transactions whose memory was given back.", counter, func(n *routerCounters) uint64 { return n.Ended }},
+}
+
+// Load shows how each loop fares, so that one sees when there is too much before calls are turned away.
+func Load(c *router.Core) prometheus.Collector {
+	return newTable(loadMetrics, []string{"loop"}, func(show func(*router.Load, ...string)) {
+		for i := 0; ; i++ {
+			l, ok := c.Load(i)
+			if !ok {
+				return
+			}
+			show(&l, strconv.Itoa(i))
+		}
+	})
+}
+
+var loadMetrics = []metric[router.Load]{
+	{"overload_delay_microseconds", "How long packets wait for their turn, bursts left out.", gauge, func(l *router.Load) uint64 { return l.DelayMicroseconds }},
+	{"overload_receive_buffer_permille", "Share of the fullest receive buffer that is taken.", gauge, func(l *router.Load) uint64 { return l.FillPermille }},
+	{"overload_turned_away_permille", "Share of new calls that is answered 503.", gauge, func(l *router.Load) uint64 { return l.SharePermille }},
 }
 
 // Store shows how full the transaction store is.

@@ -17,12 +17,14 @@ import (
 func TestRoomMetrics(t *testing.T) {
 	counters, stats := fill[router.Counters](5000), fill[txn.Stats](7000)
 	streams, names := fill[stream.Counters](8000), fill[resolve.Counters](9000)
+	load := fill[router.Load](4000)
 	calls := dialog.Stats{Live: 6000, Begun: 6001, Confirmed: 6002, Ended: 6003, Expired: 6004, Full: 6005, Refused: 6006, Forgotten: 6007, Busy: 6008}
 	s, err := New(func(m string) { t.Error(m) },
 		newTable(routerMetrics, nil, func(show func(*router.Counters, ...string)) { show(&counters) }),
 		newTable(storeMetrics, nil, func(show func(*txn.Stats, ...string)) { show(&stats) }),
 		newTable(streamMetrics, nil, func(show func(*stream.Counters, ...string)) { show(&streams) }),
 		newTable(resolverMetrics, nil, func(show func(*resolve.Counters, ...string)) { show(&names) }),
+		newTable(loadMetrics, nil, func(show func(*router.Load, ...string)) { show(&load) }),
 		newTable(callMetrics, nil, func(show func(*dialog.Stats, ...string)) { show(&calls) }))
 	if err != nil {
 		t.Fatal(err)
@@ -37,6 +39,7 @@ func TestRoomMetrics(t *testing.T) {
 		}
 	}
 	shown(reflect.TypeFor[router.Counters](), 5000)
+	shown(reflect.TypeFor[router.Load](), 4000)
 	shown(reflect.TypeFor[txn.Stats](), 7000)
 	shown(reflect.TypeFor[dialog.Stats](), 6000)
 	shown(reflect.TypeFor[stream.Counters](), 8000)

@@ -2,6 +2,7 @@ package router
 
 import (
 	"bytes"
+	"sync/atomic"
 
 	"sipedge/parser"
 	"sipedge/router/overload"
@@ -17,6 +18,7 @@ type shed struct {
 	retry   uint32            // Retry-After of the answer in hand, in seconds
 	acks    []byte            // what the ACKs of refusals have in them
 	until   transport.Instant // and how long they may come
+	shown   shownLoad
 	refusals
 }
 
@@ -24,6 +26,29 @@ func (s *shed) init(l transport.Loop, keys *txn.KeyLoop) {
 	s.gauge = transport.GaugeOf(l)
 	s.acks = append([]byte(";tag="), keys.RefusalMark()...)
 	s.refusals.init(l)
+}
+
+// Load is how one loop fares.
+type Load struct {
+	DelayMicroseconds uint64 // how long packets wait for their turn, bursts left out
+	FillPermille      uint64 // of the fullest receive buffer
+	SharePermille     uint64 // of new calls, which is turned away
+}
+
+// shownLoad is a Load that other goroutines may read.
+type shownLoad struct{ delay, fill, share atomic.Uint64 }
+
+// Load is how a loop fares, false when there is no such loop. Safe from any goroutine.
+func (c *Core) Load(loop int) (l Load, ok bool) {
+	if loop < 0 || loop >= len(c.workers) {
+		return l, false
+	}
+	w := c.workers[loop].Load()
+	if w == nil {
+		return l, false
+	}
+	s := &w.shed.shown
+	return Load{s.delay.Load(), s.fill.Load(), s.share.Load()}, true
 }
 
 // acknowledged tells whether b is the ACK of a refusal. Nothing waits for it, so it is not read any further.
@@ -65,6 +90,9 @@ func (w *Worker) measure(now transport.Instant) {
 	if s.gauge != nil {
 		b = s.gauge.Backlog()
 	}
+	s.shown.delay.Store(uint64(b.Delay.Microseconds()))
+	s.shown.fill.Store(uint64(b.Fill * 1000))
+	s.shown.share.Store(uint64(s.control.Share(overload.Call) * 1000))
 	s.control.Step(now, w.core.guard.Config(), b, w.core.store.Fullness())
 }
 

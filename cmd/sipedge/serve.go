@@ -244,7 +244,7 @@ func (p *proxy) serveEngines(log *zap.Logger) {
 
 func (p *proxy) newService(warn func(string)) (*admin.Service, error) {
 	sources := []prometheus.Collector{
-		admin.Build(programVersion(), runtime.Version()), admin.Loops(p.loopSources()...), admin.Router(p.core), admin.Store(p.store),
+		admin.Build(programVersion(), runtime.Version()), admin.Loops(p.loopSources()...), admin.Router(p.core), admin.Store(p.store), admin.Load(p.core),
 		admin.Resolver(p.resolver), admin.GatewayMetrics(p.policy.pool),
 	}
 	sources = append(sources, prometheus.NewCounterFunc(prometheus.CounterOpts{
