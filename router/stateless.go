@@ -116,6 +116,9 @@ func (w *Worker) relayResponse(from *transport.Flow, m *parser.Message, b []byte
 	w.cutTopVia(m, b)
 	w.addLength(m, to.Proto)
 	w.n.ResponsesOut++
+	if to.Proto == transport.TLS && to.Gen == 0 {
+		to.Conn = transport.AnyName
+	}
 	w.send(&to, w.edits.AppendTo(w.loop.Buffer(), b, int(m.Len)))
 }
 

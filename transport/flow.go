@@ -44,9 +44,13 @@ func (a *Addr) Is4() bool {
 type Flow struct {
 	Remote   Addr
 	Local    [16]byte // UDP: the address of ours that the datagram came to, or zero: the listener's own
-	Conn     uint32   // streams: slot of the connection in its loop; with Gen 0: number of the name to prove, as Hop.Name
+	Conn     uint32   // streams: slot of the connection in its loop; with Gen 0: number of the name to prove, as Hop.Name, or AnyName
 	Gen      uint32   // streams: generation of that slot; a stale one is Gone; 0: no connection yet
 	Listener uint16   // index of the listener in the configuration
 	Loop     uint8    // streams: the loop that owns the connection
 	Proto    Protocol
 }
+
+// AnyName in the Conn of a Flow with Gen 0 is for a response: it goes on whatever connection there is with that very remote address
+// and port, for that is the one its request came on (RFC 3261 section 18.2.2). Where there is none it is like 0.
+const AnyName = 1<<32 - 1

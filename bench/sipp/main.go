@@ -234,6 +234,7 @@ type party struct {
 	at      netip.AddrPort // caller: where it sends to; called: where it listens
 	target  netip.AddrPort // caller: the proxy, in the Request-URI
 	tcp     bool
+	via     string // transport in Via, where SIPp does not know it; empty: its own
 	contact string // in Contact instead of its own address; a "*" in it stands for that address
 	hops    int    // called: Max-Forwards when the request arrives; 0: 69
 }
@@ -271,7 +272,7 @@ func (r *runner) place(s scenario, dir string, from, to party) (outcome, error) 
 		if hops == 0 {
 			hops = 69
 		}
-		if called, err = startSIPp(dir, s.called, within, hops, "-t", to.mode(), "-i", to.at.Addr().String(), "-p", strconv.Itoa(int(to.at.Port())), "-m", strconv.Itoa(s.calls), "-key", "contact", contact); err != nil {
+		if called, err = startSIPp(dir, s.called, within, hops, to.via, "-t", to.mode(), "-i", to.at.Addr().String(), "-p", strconv.Itoa(int(to.at.Port())), "-m", strconv.Itoa(s.calls), "-key", "contact", contact); err != nil {
 			return out, err
 		}
 		if err := called.bound(to.at, to.tcp); err != nil {
@@ -286,7 +287,7 @@ func (r *runner) place(s scenario, dir string, from, to party) (outcome, error) 
 	if contact == "" {
 		contact = uac.String()
 	}
-	caller, err := startSIPp(dir, s.caller, within, 0, "-t", from.mode(), "-i", uac.Addr().String(), "-p", strconv.Itoa(int(uac.Port())), "-m", strconv.Itoa(s.calls), "-r", strconv.Itoa(s.rate),
+	caller, err := startSIPp(dir, s.caller, within, 0, from.via, "-t", from.mode(), "-i", uac.Addr().String(), "-p", strconv.Itoa(int(uac.Port())), "-m", strconv.Itoa(s.calls), "-r", strconv.Itoa(s.rate),
 		"-l", strconv.Itoa(s.calls), "-s", "+493012345", "-key", "target", from.target.String(), "-key", "contact", contact, "-d", strconv.FormatInt(max(s.pause.Milliseconds(), 100), 10), from.at.String())
 	if err != nil {
 		if called != nil {
@@ -326,7 +327,7 @@ type sipp struct {
 	exited    chan struct{}
 }
 
-func startSIPp(dir, file string, within time.Duration, hops int, args ...string) (*sipp, error) {
+func startSIPp(dir, file string, within time.Duration, hops int, via string, args ...string) (*sipp, error) {
 	p := &sipp{name: file, dir: filepath.Join(dir, file), exited: make(chan struct{})}
 	if err := os.Mkdir(p.dir, 0o700); err != nil {
 		return nil, err
@@ -336,6 +337,9 @@ func startSIPp(dir, file string, within time.Duration, hops int, args ...string)
 		return nil, err
 	}
 	xml = bytes.ReplaceAll(xml, []byte("^ *69$"), fmt.Appendf(nil, "^ *%d$", hops))
+	if via != "" {
+		xml = bytes.ReplaceAll(xml, []byte("SIP/2.0/[transport]"), []byte("SIP/2.0/"+via))
+	}
 	if err := os.WriteFile(filepath.Join(p.dir, "scenario.xml"), xml, 0o600); err != nil {
 		return nil, err
 	}

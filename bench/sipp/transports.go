@@ -62,7 +62,7 @@ func (r *runner) pair(s scenario, mode, in, out string, ca *tlstest.Authority, p
 		}
 		defer t.Close()
 		called.contact = fmt.Sprintf("localhost:%d;transport=tls", t.Addr().Port)
-		next = "sip:" + called.contact
+		next, called.via = "sip:"+called.contact, "TLS"
 	}
 	tcp, err := rig.FreeAddr()
 	if err != nil {
@@ -93,6 +93,7 @@ func (r *runner) pair(s scenario, mode, in, out string, ca *tlstest.Authority, p
 		defer t.Close()
 		// Nobody can connect to it, so it asks to be reached by its own connection (RFC 5626 section 4.3).
 		caller.at, caller.target, caller.contact = t.Addr().AddrPort(), secure, "*;transport=tls;ob"
+		caller.via = "TLS"
 	}
 	o, err = r.place(s, dir, caller, called)
 	if err2 := p.Stop(); err2 != nil && o.trouble == "" {

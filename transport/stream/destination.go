@@ -69,6 +69,19 @@ func (e *Engine) home(to *transport.Flow) *loop {
 // toDestination sends b on a connection to where the flow says, or keeps it until there is one.
 func (l *loop) toDestination(to *transport.Flow, b []byte) {
 	k := destinationKey{addr: to.Remote, proto: to.Proto, name: to.Conn}
+	if k.name == transport.AnyName {
+		if v, ok := l.engine.index.get(indexKey{k.addr, k.proto}); ok {
+			f := *to
+			f.Loop, f.Conn, f.Gen = v.loop, v.conn, v.gen
+			if v.loop == l.number {
+				l.send(&f, b)
+			} else if l.engine.loop(v.loop).post(&f, b) != transport.Queued {
+				l.fail(to, b, transport.Overflow)
+			}
+			return
+		}
+		k.name = 0
+	}
 	if k.proto == transport.TCP {
 		k.name = 0 // nothing is proven there
 	}

@@ -486,6 +486,13 @@ func TestPeer(t *testing.T) {
 			t.Errorf("failed: %+v for %d", got.to, got.why)
 		}
 	}
+	// A response needs no name: whatever loop has it, its request came on that connection.
+	for _, p := range []*phone{named, nameless, named} {
+		f := to(p.raw.LocalAddr().String())
+		f.Proto, f.Conn = transport.TLS, transport.AnyName
+		r.Post(f, []byte(hello))
+		p.read(hello)
+	}
 	named.raw.Close()
 	eventually(t, "it closes", func() bool { return r.Peer(flow.Conn, flow.Loop, flow.Gen) == 0 })
 	r.Post(alias, []byte(hello))
