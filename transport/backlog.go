@@ -1,6 +1,9 @@
 package transport
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Backlog is what waits in front of a loop, at the least since it was last asked for: a burst that was worked off in the
 // meantime is none.
@@ -26,6 +29,39 @@ type Gauge interface {
 func GaugeOf(l Loop) Gauge {
 	g, _ := alone(l).(Gauge)
 	return g
+}
+
+// Bell tells how far behind a loop is that takes its events one after the other: by how long it takes from a ring of its
+// doorbell, which is an event like others, to the turn that it brings. Ring is safe from any goroutine, the rest is the loop's.
+type Bell struct {
+	rang  atomic.Int64 // Instant; 0: nobody waits
+	last  time.Duration
+	least time.Duration
+	known bool // least is
+}
+
+// Ring notes that a turn was asked for, unless one was already.
+func (b *Bell) Ring(now Instant) { b.rang.CompareAndSwap(0, int64(now)) }
+
+// Turn notes that it has come.
+func (b *Bell) Turn(now Instant) {
+	rang := Instant(b.rang.Swap(0))
+	if rang == 0 {
+		return
+	}
+	b.last = max(now.Sub(rang), 0)
+	if !b.known || b.last < b.least {
+		b.least, b.known = b.last, true
+	}
+}
+
+// Delay is the least that a turn has taken since the last question; with none in between, as before.
+func (b *Bell) Delay() time.Duration {
+	if !b.known {
+		return b.last
+	}
+	b.known = false
+	return b.least
 }
 
 // Bulk is implemented by Loops to which many datagrams of one size to one place cost less than each alone.

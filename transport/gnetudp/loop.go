@@ -40,10 +40,12 @@ type loop struct {
 	refusals transport.Undelivered
 	sendmsg  func(fd int, b, control []byte, to unix.Sockaddr) error // the system call, but in tests
 
-	woken atomic.Bool // Wake was called
-	rung  atomic.Bool // a byte is on its way through the doorbell
-	bell  atomic.Pointer[net.Conn]
-	stats stats
+	woken           atomic.Bool // Wake was called
+	rung            atomic.Bool // a byte is on its way through the doorbell
+	behind          transport.Bell
+	full, fullSince transport.Instant // when a socket last had more than a batch, and since when none was found empty; or 0
+	bell            atomic.Pointer[net.Conn]
+	stats           stats
 }
 
 func newLoop(e *Engine, id int) *loop {
@@ -93,6 +95,9 @@ func (l *loop) event(c gnet.Conn) gnet.Action {
 		return gnet.Shutdown
 	}
 	l.now = transport.Now()
+	if c == nil {
+		l.behind.Turn(l.now)
+	}
 	l.stats.waits.Add(1)
 	l.conn = c
 	// gnet does not say when it sleeps, so between any two turns it may.
@@ -185,10 +190,18 @@ func (l *loop) ring() {
 	if l.rung.Swap(true) {
 		return
 	}
+	l.behind.Ring(transport.Now())
 	// Before the doorbell hangs nothing is lost: hanging it is a turn.
 	if b := l.bell.Load(); b != nil {
 		(*b).Write(oneByte) // never blocks: at most this byte is in the socket
 	}
+}
+
+// Backlog implements transport.Gauge: how long an event waits for its turn, and how long no socket was found empty that had
+// more than a batch. That is no delay, but grows like one as long as more comes in than is taken out.
+func (l *loop) Backlog() transport.Backlog {
+	delay := l.behind.Delay()
+	return transport.Backlog{Delay: max(delay, l.full.Sub(l.fullSince))}
 }
 
 var oneByte = []byte{1}

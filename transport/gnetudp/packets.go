@@ -58,6 +58,7 @@ func (l *loop) receiveMore(fd int, s *source, from *listener, n int) (all bool) 
 	for range n {
 		size, controlSize, _, sa, err := unix.Recvmsg(fd, l.in, l.control[:], unix.MSG_DONTWAIT)
 		if err != nil {
+			l.full, l.fullSince = 0, 0
 			return true
 		}
 		flow := transport.Flow{Listener: from.index, Proto: transport.UDP}
@@ -74,6 +75,9 @@ func (l *loop) receiveMore(fd int, s *source, from *listener, n int) (all bool) 
 			flow.Local = localOf(l.control[:controlSize])
 		}
 		l.deliver(flow, l.in[:size:size])
+	}
+	if l.full = l.now; l.fullSince == 0 {
+		l.fullSince = l.now
 	}
 	return false
 }

@@ -50,6 +50,7 @@ type loop struct {
 	_     [128]byte   // what follows is written by other threads
 	woken atomic.Bool // Wake was called
 	rung  atomic.Bool // a turn is going to happen
+	waits transport.Bell
 	_     [128]byte
 }
 
@@ -104,6 +105,9 @@ func (l *loop) turn(c *connection) gnet.Action {
 		return gnet.Shutdown
 	}
 	l.now = transport.Now()
+	if c == nil {
+		l.waits.Turn(l.now)
+	}
 	l.n.waits.Add(1)
 	l.intake.conn, l.intake.fresh = c, c != nil
 	if c != nil {
@@ -236,6 +240,7 @@ func (l *loop) call() {
 	if l.rung.Swap(true) {
 		return
 	}
+	l.waits.Ring(transport.Now())
 	if b := l.bell.Load(); b != nil {
 		(*b).Write(oneByte) // at most this byte is in the socket
 		return
