@@ -95,7 +95,7 @@ func (w *Worker) forward(m *parser.Message, b []byte, t *target, from *transport
 	top := int(m.HeaderAt(0).Name.Off)
 	e.Begin()
 	e.Text = w.core.appendVia(e.Text, &to)
-	e.Text = w.appendBranch(e.Text, m, b)
+	e.Text = w.appendBranch(e.Text, m, b, from)
 	if to.Proto == transport.TLS && w.cfg.Alias != nil {
 		e.Text = append(e.Text, ";alias"...) // RFC 5923 section 8.1
 	}
@@ -251,9 +251,9 @@ func (w *Worker) unreachable(t *target, b []byte, from *transport.Flow) (f fault
 // appendBranch appends the branch parameter of the branch in hand. Its second part "MUST depend at least on
 // the received Request-URI and any Route header field values used when processing the received
 // request" (RFC 5393 section 4.2.1).
-func (w *Worker) appendBranch(dst []byte, m *parser.Message, b []byte) []byte {
+func (w *Worker) appendBranch(dst []byte, m *parser.Message, b []byte, from *transport.Flow) []byte {
 	if w.branch.Ref == (txn.Ref{}) {
-		return w.keys.AppendStatelessBranch(dst, m, b, w.keys.LoopHash(m, b), &w.reply)
+		return w.keys.AppendStatelessBranch(dst, m, b, w.loopHash(m, b, from), &w.reply)
 	}
 	return w.keys.AppendBranch(dst, w.branch)
 }

@@ -46,7 +46,7 @@ func (w *Worker) find(c *txn.ResponseContext, m *parser.Message, b []byte, i int
 	x := &w.finder
 	if c == nil {
 		// "The stateless proxy MUST define a deterministic order to the records" RFC 3263 section 4.4
-		x.query.Hash = w.keys.LoopHash(m, b) | 1
+		x.query.Hash = w.keys.LoopHash(m, b, nil) | 1
 	}
 	switch status, f := w.lookUp(i); {
 	case status != resolve.Miss:

@@ -324,7 +324,7 @@ func (w *Worker) branchOut(c *txn.ResponseContext, from *transport.Flow, source 
 }
 
 func (w *Worker) sendOut(c *txn.ResponseContext, from *transport.Flow, source *transport.Addr, m *parser.Message, b []byte, t *target, breadth uint8) fault {
-	w.branch = txn.BranchID{Ref: c.Ref(), Index: c.Branches, Loop: w.keys.LoopHash(m, b)}
+	w.branch = txn.BranchID{Ref: c.Ref(), Index: c.Branches, Loop: w.loopHash(m, b, from)}
 	to, f := w.forward(m, b, t, from, source, breadth)
 	if f.status != 0 {
 		return f

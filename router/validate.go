@@ -26,7 +26,7 @@ func (w *Worker) validate(m *parser.Message, b []byte, from *transport.Flow) fau
 		return fault{status: statusTooManyHops}
 	}
 	// 4. Loop detection, as RFC 5393 section 4.2.2 replaces it.
-	if (!m.Via.LastValue || m.Lines(parser.HeaderVia) > 1) && w.looped(m, b) {
+	if (!m.Via.LastValue || m.Lines(parser.HeaderVia) > 1) && w.looped(m, b, from) {
 		return fault{status: statusLoopDetected}
 	}
 	// 5. "If the request contains a Proxy-Require header field (Section 20.29) with one or more option-tags this
@@ -43,7 +43,7 @@ func (w *Worker) validate(m *parser.Message, b []byte, from *transport.Flow) fau
 // the request has looped and the proxy MUST reject the request with a 482 (Loop Detected) response. If the
 // values differ, the request is spiraling and processing continues" RFC 5393 section 4.2.2. Which
 // Via is ours is told by the keyed code in its branch, so another's sent-by cannot deceive us.
-func (w *Worker) looped(m *parser.Message, b []byte) bool {
+func (w *Worker) looped(m *parser.Message, b []byte, from *transport.Flow) bool {
 	var v parser.Via
 	here, known := uint64(0), false
 	vs := m.Values(b, parser.HeaderVia)
@@ -60,12 +60,22 @@ func (w *Worker) looped(m *parser.Message, b []byte) bool {
 			continue
 		}
 		if !known {
-			here, known = w.keys.LoopHash(m, b), true
+			here, known = w.loopHash(m, b, from), true
 		}
 		if then == here {
 			return true
 		}
 	}
+}
+
+// loopHash tells loops from spirals, by everything that decides where m goes (RFC 5393 section 4.2.1).
+func (w *Worker) loopHash(m *parser.Message, b []byte, from *transport.Flow) uint64 {
+	if w.cfg.Decide == nil {
+		return w.keys.LoopHash(m, b, nil)
+	}
+	copy(w.source[:], from.Remote.IP[:])
+	w.source[len(from.Remote.IP)] = byte(from.Proto)
+	return w.keys.LoopHash(m, b, w.source[:])
 }
 
 // malformed answers a request that can be read but not handled, or says nothing where there is nobody to say it to.

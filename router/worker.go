@@ -41,6 +41,7 @@ type Worker struct {
 	claimed *txn.ResponseContext // for the panic barrier
 	reply   transport.Addr       // where the responses to a request that is being relayed go
 	scratch []byte
+	source  [17]byte     // address and transport that the request in hand came by
 	later   atomic.Int32 // requests that wait for a name outside of any context, see once_only.go
 	second  bool         // the request in hand is one of them that has waited
 	query   Query        // of the decision in hand

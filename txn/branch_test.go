@@ -222,7 +222,7 @@ func TestRotation(t *testing.T) {
 func stateless(t testing.TB, l *KeyLoop, f fields) string {
 	t.Helper()
 	r := f.parse(t)
-	return string(l.AppendStatelessBranch(nil, &r.m, r.b, l.LoopHash(&r.m, r.b), &alice))
+	return string(l.AppendStatelessBranch(nil, &r.m, r.b, l.LoopHash(&r.m, r.b, nil), &alice))
 }
 
 func checkStateless(t *testing.T, base fields, changes []change) {
@@ -390,7 +390,7 @@ func TestLoopHash(t *testing.T) {
 	routed := invite.with(func(f *fields) { f.more = "Route: <sip:p1;lr>\r\nRoute: <sip:p2;lr>" })
 	hash := func(f fields) uint64 {
 		r := f.parse(t)
-		h := l.LoopHash(&r.m, r.b)
+		h := l.LoopHash(&r.m, r.b, nil)
 		if h>>48 != 0 {
 			t.Errorf("%x has more than 48 bits", h)
 		}
@@ -425,8 +425,30 @@ func TestLoopHash(t *testing.T) {
 		}
 	}
 	r := routed.parse(t)
-	if other := testKeys(t, secretTwo).LoopHash(&r.m, r.b); other == want {
+	if other := testKeys(t, secretTwo).LoopHash(&r.m, r.b, nil); other == want {
 		t.Error("the loop hash does not depend on the secret")
+	}
+	// With a source, that and the URIs of From and To count, the tag of To still does not.
+	by := func(source string, do func(*fields)) uint64 {
+		r := routed.with(do).parse(t)
+		return l.LoopHash(&r.m, r.b, []byte(source))
+	}
+	same := by("a", func(*fields) {})
+	for _, c := range []struct {
+		name   string
+		source string
+		same   bool
+		do     func(*fields)
+	}{
+		{"the same again", "a", true, func(*fields) {}},
+		{"ACK", "a", true, func(f *fields) { f.method = "ACK"; f.to += ";tag=1" }},
+		{"another source", "b", false, func(*fields) {}},
+		{"another To", "a", false, func(f *fields) { f.to = "<sip:x@y>" }},
+		{"another From", "a", false, func(f *fields) { f.from = "<sip:x@y>;tag=1928301774" }},
+	} {
+		if got := by(c.source, c.do) == same; got != c.same {
+			t.Errorf("with a source, %s: same loop hash is %v, want %v", c.name, got, c.same)
+		}
 	}
 }
 
@@ -687,7 +709,7 @@ func BenchmarkLoopHash(b *testing.B) {
 	r := invite.with(func(f *fields) { f.more = "Route: <sip:p1.example.com;lr>" }).parse(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		sinkKey.Hash ^= l.LoopHash(&r.m, r.b)
+		sinkKey.Hash ^= l.LoopHash(&r.m, r.b, nil)
 	}
 }
 

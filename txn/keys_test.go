@@ -274,7 +274,7 @@ func TestKeysUseWhatIsThere(t *testing.T) {
 	poor := []byte("INVITE sip:b@c SIP/2.0\r\nVia: SIP/2.0/UDP h\r\n\r\n")
 	hash := func() (Key, uint64, string) {
 		parser.Parse(poor, &m)
-		loop := l.LoopHash(&m, poor)
+		loop := l.LoopHash(&m, poor, nil)
 		return l.ServerKey(&m, poor), loop, string(l.AppendStatelessBranch(nil, &m, poor, loop, &alice))
 	}
 	k1, l1, s1 := hash()
@@ -341,7 +341,7 @@ func TestAllocsKeys(t *testing.T) {
 			k := l.ServerKey(&r.m, r.b)
 			k2, _ := l.InDialogAckKey(&r.m, r.b)
 			sinkKey.Hash ^= k.Hash ^ k2.Hash
-			loop := l.LoopHash(&r.m, r.b)
+			loop := l.LoopHash(&r.m, r.b, nil)
 			b := l.AppendBranch(dst, BranchID{Ref{1, 2}, 3, loop})
 			_, _, ok := l.ReadBranch(b)
 			b[20] ^= 1
@@ -381,7 +381,7 @@ func TestScratchHoldsAnyMessage(t *testing.T) {
 		r := f.parse(t)
 		if n := testing.AllocsPerRun(10, func() {
 			k := l.ServerKey(&r.m, r.b)
-			sinkKey.Hash ^= k.Hash ^ l.LoopHash(&r.m, r.b)
+			sinkKey.Hash ^= k.Hash ^ l.LoopHash(&r.m, r.b, nil)
 			l.AppendStatelessBranch(l.token[:0], &r.m, r.b, 1, &alice)
 		}); n > 1 { // one: the branch has no room in l.token
 			t.Errorf("%v allocations for a message of %d bytes", n, len(r.b))

@@ -18,14 +18,17 @@ const loopMask = 1<<loopBits - 1
 //
 // Call-ID, CSeq number and From tag are in it because "implementations SHOULD include at least one field in
 // the input to the hash that varies between different transactions" (section 4.2.4). The To tag is not: the
-// ACK of a non-2xx response has one that its INVITE had not. A rule that routes by another field than these
-// must add that field here.
+// ACK of a non-2xx response has one that its INVITE had not.
+//
+// source is nil where nothing but these decides. A policy also looks at where the request came from, which source is for it, and
+// at the URIs of From and To: a call that a neighbour sends back to us unchanged is then a spiral, and a loop is noticed one
+// round later. It may look at the time of day too, which moves nothing within a loop.
 //
 // The seed makes the value hard to meet by chance or by precomputation; it is no MAC, since xxHash can be
 // calculated backwards from what is seen of it. Nothing is permitted by it.
 //
-// It borrows b, and reads m as received, before anything is edited.
-func (l *KeyLoop) LoopHash(m *parser.Message, b []byte) uint64 {
+// It borrows b and source, and reads m as received, before anything is edited.
+func (l *KeyLoop) LoopHash(m *parser.Message, b, source []byte) uint64 {
 	buf := binary.LittleEndian.AppendUint64(l.buf[:0], l.loop)
 	buf = appendField(buf, m.RequestURI.In(b))
 	buf = appendSequence(buf, m, b)
@@ -35,6 +38,11 @@ func (l *KeyLoop) LoopHash(m *parser.Message, b []byte) uint64 {
 				buf = appendField(buf, h.Value.In(b))
 			}
 		}
+	}
+	if source != nil {
+		buf = appendField(buf, source)
+		buf = appendField(buf, m.From.Addr.In(b))
+		buf = appendField(buf, m.To.Addr.In(b))
 	}
 	return xxhash.Sum64(buf) & loopMask
 }
