@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"time"
@@ -30,6 +31,7 @@ type bench struct {
 	rate    float64
 	idle    time.Duration
 	quick   bool
+	dir     string
 }
 
 func main() {
@@ -53,6 +55,7 @@ func main() {
 	if err != nil {
 		fail(err)
 	}
+	b.dir = dir
 	if b.tools, err = rig.BuildTools(dir); err == nil {
 		err = b.sipedgeIdleAndRinging()
 	}
@@ -75,7 +78,13 @@ func fail(err error) {
 
 func (b *bench) options() (rig.Options, error) {
 	next, err := rig.FreeAddr()
-	return rig.Options{Stateful: true, RecordRoute: true, NextHop: next, CPUs: b.proxy}, err
+	if err != nil {
+		return rig.Options{}, err
+	}
+	// What is weighed here is memory at a given load: none of it is to be turned away because this machine is late.
+	policy := filepath.Join(b.dir, "policy.yaml")
+	err = os.WriteFile(policy, []byte("overload: {delay: 10s}\n"), 0o600)
+	return rig.Options{Stateful: true, RecordRoute: true, NextHop: next, CPUs: b.proxy, Extra: []string{"--policy", policy}}, err
 }
 
 func (b *bench) sipedgeIdleAndRinging() error {
@@ -249,7 +258,7 @@ func (b *bench) hold(o rig.Options, rate float64) (held bool, err error) {
 	if b.quick {
 		seconds = 10
 	}
-	o.Extra = []string{"--t1", t1.String(), "--t2", max(4*time.Second, t1).String()}
+	o.Extra = append(o.Extra, "--t1", t1.String(), "--t2", max(4*time.Second, t1).String())
 	p, err := rig.StartSipedge(b.sipedge, o)
 	if err != nil {
 		return false, err
