@@ -211,9 +211,10 @@ func TestRetryIsSpread(t *testing.T) {
 	seen := map[uint32]int{}
 	for i := range uint64(6000) {
 		draw := i * 0x9e3779b97f4a7c15
-		c := Config{}
-		seen[c.Retry(draw)]++
-		if c.Retry(draw) != c.Retry(draw) {
+		c, again := Config{}, Config{}
+		retry := c.Retry(draw)
+		seen[retry]++
+		if again.Retry(draw) != retry {
 			t.Fatal("two values for one request")
 		}
 	}
