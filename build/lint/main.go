@@ -51,7 +51,7 @@ var rooms = map[string]room{
 	"location":           {[]string{"parser", "transport"}, core},
 	"router":             {[]string{"parser", "transport", "txn", "location", "router/resolve", "router/overload", "router/dialog"}, core},
 	"router/resolve":     {[]string{"transport"}, world},
-	"router/overload":    {[]string{"transport"}, core},
+	"router/overload":    {[]string{"parser", "transport"}, core},
 	"router/dialog":      {[]string{"parser", "transport", "txn"}, core},
 	"router/gateway":     {[]string{"transport"}, world},
 	"router/policy":      {[]string{"parser", "transport", "txn", "config", "router", "router/gateway"}, core},
