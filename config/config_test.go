@@ -366,7 +366,7 @@ func TestDefaults(t *testing.T) {
 		Mode:      Stateful, RecordRoute: RecordAuto, Policy: DefaultPolicy(),
 		T1: 500 * time.Millisecond, T2: 4 * time.Second, T4: 5 * time.Second, TimerC: 185 * time.Second,
 		MaxTransactions: 8_000_000, MaxCallDuration: 12 * time.Hour, Loops: min(runtime.NumCPU(), runtime.GOMAXPROCS(0), 32), UDPIO: UDPIO(defaultUDPIO()), UDPReceiveBuffer: 4 << 20, UDPMTUSwitch: true,
-		MaxConnections: 100_000, MaxConnectionsPerAddress: 4096, StreamIdle: 10 * time.Minute,
+		MaxConnections: 100_000, MaxConnectionsPerAddress: 4096, StreamIdle: 16 * time.Minute,
 		DataDir: c.DataDir, Admin: Admin{UnixPath: c.DataDir + "/admin.sock"}, Drain: 5 * time.Second, LogLevel: LogInfo, LogFormat: LogText,
 	}
 	if !reflect.DeepEqual(c, want) {

@@ -258,7 +258,7 @@ func (d *describer) action(a *Action) {
 		d.line(8, "3xx responses are followed here: by q, each URI once")
 	}
 	if a.Mode != "" {
-		d.line(8, "%s, whatever --mode says", a.Mode)
+		d.line(8, "%s, as the route says", a.Mode)
 	}
 	if a.RecordRoute {
 		d.line(8, "stays on the path of the dialog")

@@ -92,8 +92,8 @@ var groups = []group{
 		},
 		{
 			name: "stream-idle", arg: "DURATION",
-			usage:   "Close a connection on which nothing was said for this long, keep-alives included.",
-			example: "10m", def: is("10m"), set: duration(func(c *Config) *time.Duration { return &c.StreamIdle }, minStreamIdle, maxStreamIdle),
+			usage:   "Close a connection on which nothing was said for this long, keep-alives included (phones on batteries send one every 14 minutes, RFC 5626 section 4.4.1).",
+			example: "10m", def: is("16m"), set: duration(func(c *Config) *time.Duration { return &c.StreamIdle }, minStreamIdle, maxStreamIdle),
 		},
 		{
 			name: "ws-origin", arg: "ORIGIN", repeat: true,

@@ -310,7 +310,8 @@ routes:
 			}
 			bye(alice, answer, "established")
 			user.answer(user.receive("BYE "), "200 OK")
-			if m := alice.receive("SIP/2.0 "); !strings.HasPrefix(m, "SIP/2.0 200 ") || !strings.Contains(m, "CSeq: 2 BYE\r\n") {
+			// Behind copies of the 486, which nobody acknowledged.
+			if m := alice.receive("SIP/2.0 200 "); !strings.Contains(m, "CSeq: 2 BYE\r\n") {
 				t.Errorf("the BYE is answered %q", m)
 			}
 		})
