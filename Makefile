@@ -6,7 +6,7 @@ SHARING  := ./txn/... ./router/... ./transport/... ./config/... ./admin/... ./cm
 export FUZZTIME
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test lint check bench bench-peers bench-resilience bench-parser fuzz sipp cover deps
+.PHONY: help run demo build test lint check bench bench-overload bench-peers bench-resilience bench-parser fuzz sipp cover deps
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ check: ## what CI runs: lint, tests with and without the race detector, fuzzing
 bench: build ## Go benchmarks, then memory, pauses and idle CPU of a whole process
 	go test -run '^$$' -bench . -benchmem ./...
 	go run ./bench/memory -sipedge bin/sipedge
+
+bench-overload: build deps ## calls from half of what is carried to four times as much, beside Kamailio
+	go run ./bench/overload -sipedge bin/sipedge
 
 bench-peers: build deps ## side by side with Kamailio: calls/s, CPU per call, ratio
 	go run ./bench/peers -sipedge bin/sipedge

@@ -6,9 +6,9 @@ const (
 	defaultDelay      = 20 * time.Millisecond
 	defaultRetryAfter = 5 * time.Second
 
-	// fillTarget is the share of a receive buffer that may be taken: half of it is left for what comes before the
-	// controller has noticed.
-	fillTarget = 0.5
+	// fillTarget is the share of a receive buffer that may be taken. The rest is for what comes before the controller has
+	// noticed, and while something else has the core.
+	fillTarget = 0.35
 
 	// storeFrom is how full the transaction store may be before calls are turned away, a growing share of them until it is full; and
 	// storeOther the same for other requests. Transactions stay for 32 s after their call, so the store follows slowly.
