@@ -330,7 +330,6 @@ type Overload struct {
 	Scanners   []string      `yaml:"scanners" doc:"Requests whose User-Agent contains one of these texts are dropped without an answer; case does not count. Default: the well-known ones; [] for none." most:"1024"`
 	Delay      time.Duration `yaml:"delay" doc:"New calls are turned away when packets have waited longer than this for their turn. Default: 20ms." range:"1ms..10s"`
 	RetryAfter time.Duration `yaml:"retry-after" doc:"Retry-After of those answers, whole seconds. Default: 5s." range:"1s..24h"`
-	Control    bool          `yaml:"control" doc:"Overload control with neighbours by RFC 7339 and 7415 (the oc parameter). Default: true."`
 }
 
 // Rate is how many requests that belong to no dialog each source in Addresses may send.

@@ -41,7 +41,7 @@ func (r *Redirect) setDefaults() { r.Code = 302 }
 func (r *Rate) setDefaults() { r.Each, r.Over = EachAddress, OverDrop }
 
 func (o *Overload) setDefaults() {
-	o.Delay, o.RetryAfter, o.Control = 20*time.Millisecond, 5*time.Second, true
+	o.Delay, o.RetryAfter = 20*time.Millisecond, 5*time.Second
 	o.Scanners = slices.Clone(scanners)
 }
 

@@ -459,7 +459,4 @@ func (d *describer) overload() {
 		d.line(2, "Dropped for their User-Agent: %s.", strings.Join(o.Scanners, ", "))
 	}
 	d.line(2, "New calls are answered 503, to be tried again after %v, when packets wait longer than %v.", o.RetryAfter.Round(time.Second), o.Delay)
-	if o.Control {
-		d.line(2, "Neighbours that know overload control (RFC 7339) are told how much to send.")
-	}
 }

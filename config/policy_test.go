@@ -86,7 +86,7 @@ func TestEmptyPolicy(t *testing.T) {
 			t.Errorf("%q is %+v", text, p)
 		}
 	}
-	if d := DefaultPolicy(); !d.Overload.Control || d.Overload.Delay == 0 || len(d.Overload.Scanners) == 0 {
+	if d := DefaultPolicy(); d.Overload.Delay == 0 || len(d.Overload.Scanners) == 0 {
 		t.Errorf("%+v", d.Overload)
 	}
 }
@@ -200,7 +200,7 @@ func TestPolicyValues(t *testing.T) {
 	f("overload: {rates: [{addresses: 0.0.0.0/0, requests-per-second: 10, burst: 30, each: prefix, over: reject}]}", rate, Rate{any4, 24, 48, EachPrefix, 10, 30, OverReject})
 	f("overload: {rates: [{addresses: 0.0.0.0/0, requests-per-second: 10, each: all}]}", rate, Rate{any4, 0, 0, EachAll, 10, 20, OverDrop})
 	f("overload: {scanners: []}", func(p *Policy) any { return p.Overload.Scanners }, []string{})
-	f("overload: {scanners: Bad-Scanner, delay: 20ms, retry-after: 2s, control: off}", func(p *Policy) any { return p.Overload }, Overload{Scanners: []string{"bad-scanner"}, Delay: 20 * time.Millisecond, RetryAfter: 2 * time.Second})
+	f("overload: {scanners: Bad-Scanner, delay: 20ms, retry-after: 2s}", func(p *Policy) any { return p.Overload }, Overload{Scanners: []string{"bad-scanner"}, Delay: 20 * time.Millisecond, RetryAfter: 2 * time.Second})
 }
 
 // Every mistake is told with its place and a word that helps. A caret stands under what is wrong: «1» in the text.
