@@ -31,9 +31,15 @@ func TestRoomMetrics(t *testing.T) {
 	}
 	c, _ := start(t, s)
 	_, text := get(t, c, "/metrics")
+	var ours strings.Builder // the runtime's own numbers may be any
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "sipedge_") {
+			ours.WriteString(line)
+		}
+	}
 	shown := func(typ reflect.Type, base int) {
 		for i := range typ.NumField() {
-			if n := strings.Count(text, fmt.Sprintf(" %d\n", base+i)); n != 1 {
+			if n := strings.Count(ours.String(), fmt.Sprintf(" %d\n", base+i)); n != 1 {
 				t.Errorf("%v.%s is shown %d times", typ, typ.Field(i).Name, n)
 			}
 		}
