@@ -8,7 +8,7 @@ const (
 
 	// fillTarget is the share of a receive buffer that may be taken. The rest is for what comes before the controller has
 	// noticed, and while something else has the core.
-	fillTarget = 0.35
+	fillTarget = 0.25
 
 	// storeFrom is how full the transaction store may be before calls are turned away, a growing share of them until it is full; and
 	// storeOther the same for other requests. Transactions stay for 32 s after their call, so the store follows slowly.

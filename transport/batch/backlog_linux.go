@@ -12,39 +12,82 @@ import (
 // backlog watches the receive queue of one socket.
 //
 // A receive call that brings less than a batch has emptied the queue, and that costs nothing to see. Only a queue that
-// was not seen empty for standing is looked at, by two system calls every measureEvery: so a loop with time to spare never makes them, and
-// one without spends one part in a thousand of its time on them.
+// was not seen empty for standing is looked at, by a system call every measureEvery: so a loop with time to spare never makes
+// it, and one without spends less than a thousandth of its time on it.
 //
-// The delay is real: the kernel tells when the last datagram of the batch came in. What it costs is a time stamp
-// for each datagram, about 25 ns, from the first time on that a queue stood.
+// How long a datagram waits follows from how many there are and how many are taken out in a second. The kernel tells how
+// many bytes of its memory they fill; what one fills is weighed now and then, when a receive call takes all there are. (It
+// would also stamp each datagram with its time; but once asked to, it does so for all datagrams of all sockets until the one
+// that asked is closed.)
 type backlog struct {
 	empty    transport.Instant // when the queue was last seen empty
 	measured transport.Instant
 	last     transport.Backlog // at the last look
 	least    transport.Backlog // since the last question
 	known    bool              // least is
-	dropped  uint32            // datagrams lost to a full buffer, as the kernel counts them
+	weighing bool              // the receive call under way is to show what a datagram weighs
+	weighed  transport.Instant
+	count    int     // datagrams taken out since measured
+	rate     float64 // taken out per second while a queue stands
+	weight   float64 // bytes that a datagram fills; 0: not known yet
+	taken    uint32  // bytes that all of them fill
+	dropped  uint32  // datagrams lost to a full buffer, as the kernel counts them
 }
 
-// emptied notes that a receive call found less than it could have taken.
-func (b *backlog) emptied(now transport.Instant) {
+// before is called before a receive call on fd.
+func (b *backlog) before(fd int, now transport.Instant) {
+	if now.Sub(b.weighed) < weighEvery {
+		return
+	}
+	b.weighed = now
+	m, ok := memory(fd)
+	b.taken, b.weighing = m.taken, ok && b.empty >= b.measured // what a queue that stands fills is told too roughly
+}
+
+// emptied notes that a receive call found n datagrams, less than it could have taken.
+func (b *backlog) emptied(n int, now transport.Instant) {
+	if b.weighing && n > 0 {
+		if w := float64(b.taken) / float64(n); b.weight == 0 {
+			b.weight = w
+		} else {
+			b.weight += (w - b.weight) / 8
+		}
+	}
+	b.weighing = false
 	b.empty = now
 	b.last, b.least, b.known = transport.Backlog{}, transport.Backlog{}, true
 }
 
 // full notes that a receive call took a whole batch from fd, and that there may be more.
 func (b *backlog) full(fd int, now transport.Instant, s *stats) {
-	if now.Sub(b.empty) < standing || now.Sub(b.measured) < measureEvery {
+	b.weighing = false
+	b.count += receiveBatch
+	since := now.Sub(b.measured)
+	if now.Sub(b.empty) < standing || since < measureEvery {
 		return
 	}
-	b.measured = now
-	b.last = transport.Backlog{Delay: waited(fd)}
-	if fill, dropped, ok := memory(fd); ok {
-		b.last.Fill = fill
-		if lost := dropped - b.dropped; lost != 0 {
-			s.receiveDropped.Add(uint64(lost))
-			b.dropped = dropped
+	if b.empty <= b.measured { // all of the time it stood
+		if r := float64(b.count) / since.Seconds(); b.rate == 0 {
+			b.rate = r
+		} else {
+			b.rate += (r - b.rate) / 4
 		}
+	}
+	b.measured, b.count = now, 0
+	m, ok := memory(fd)
+	if !ok {
+		return
+	}
+	if lost := m.dropped - b.dropped; lost != 0 {
+		s.receiveDropped.Add(uint64(lost))
+		b.dropped = m.dropped
+	}
+	// While a queue stands the kernel counts memory as taken until a quarter of the buffer can be given back at once: an eighth on
+	// average.
+	taken := max(float64(m.taken)-float64(m.room)/8, 0)
+	b.last = transport.Backlog{Fill: min(taken/float64(m.room), 1)}
+	if b.weight > 0 && b.rate > 0 {
+		b.last.Delay = min(time.Duration(taken/b.weight/b.rate*float64(time.Second)), longestWait)
 	}
 	if !b.known {
 		b.least = b.last
@@ -70,28 +113,20 @@ func (l *loop) Backlog() (all transport.Backlog) {
 	return all
 }
 
-// waited is how long ago the datagram that was received last came in. The stamp is of the wall clock; when that was set
-// meanwhile the answer is wrong once, and cut.
-func waited(fd int) time.Duration {
-	var stamp [2]int64 // struct __kernel_timespec
-	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCGSTAMPNS_NEW, uintptr(unsafe.Pointer(&stamp)))
-	if errno != 0 {
-		return 0 // ENOENT: the first call, which begins the stamping
-	}
-	d := time.Now().UnixNano() - stamp[0]*int64(time.Second) - stamp[1]
-	return min(max(time.Duration(d), 0), longestWait)
+// memoryOf is what the kernel says about a socket's receive buffer.
+type memoryOf struct {
+	taken, room uint32 // bytes
+	dropped     uint32 // datagrams, since the socket was made, modulo 2^32
 }
 
-// memory is how full the receive buffer is, and how many datagrams were lost because it was full. The kernel gives
-// memory back in steps of a quarter of the buffer while a queue stands, so the share may be too large by so much.
-func memory(fd int) (fill float64, dropped uint32, ok bool) {
+func memory(fd int) (m memoryOf, ok bool) {
 	const taken, room, drops, words = 0, 1, 8, 9 // SK_MEMINFO_RMEM_ALLOC, _RCVBUF, _DROPS, _VARS
 	var info [words]uint32
 	size := uint32(unsafe.Sizeof(info))
 	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
 		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
 	if errno != 0 || size < words*4 || info[room] == 0 {
-		return 0, 0, false
+		return m, false
 	}
-	return min(float64(info[taken])/float64(info[room]), 1), info[drops], true
+	return memoryOf{info[taken], info[room], info[drops]}, true
 }

@@ -54,9 +54,12 @@ const (
 	// standing is how long a queue must not have been seen empty before it is looked at: at most 64 batches of usual messages.
 	standing = 2 * time.Millisecond
 
-	// measureEvery is how often it is then looked at: often enough for whoever asks every few milliseconds, and two system
-	// calls in a thousand.
+	// measureEvery is how often it is then looked at: often enough for whoever asks every few milliseconds.
 	measureEvery = 2 * time.Millisecond
+
+	// weighEvery is how often a datagram's share of a receive buffer is found out. It depends on the network device and the
+	// sizes of messages, which change slowly.
+	weighEvery = 100 * time.Millisecond
 
 	// longestWait bounds a delay: beyond Timer B of its sender nobody waits for a request any more.
 	longestWait = 32 * time.Second

@@ -58,6 +58,7 @@ func (l *loop) receive(i int) {
 	s := &l.socks[i]
 	// An error of the socket (left by an ICMP message) is reported once and is then gone; the
 	// datagrams behind it are unharmed.
+	s.backlog.before(s.fd, l.now)
 	for range pendingErrors {
 		n, errno := recvmmsg(s.fd, &l.in.hdrs[0], receiveBatch, 0)
 		switch errno {
@@ -71,14 +72,14 @@ func (l *loop) receive(i int) {
 				l.ready |= 1 << uint(i)
 				s.backlog.full(s.fd, l.now, &l.stats)
 			} else {
-				s.backlog.emptied(l.now)
+				s.backlog.emptied(n, l.now)
 			}
 			l.handled += n
 			l.stats.batches.Add(1)
 			l.stats.packetsIn.Add(uint64(n))
 			return
 		case unix.EAGAIN:
-			s.backlog.emptied(l.now)
+			s.backlog.emptied(0, l.now)
 			return
 		case unix.EBADF, unix.ENOTSOCK, unix.EFAULT, unix.EINVAL:
 			l.engine.fail(fmt.Errorf("batch: loop %d: recvmmsg: %w", l.id, errno))
